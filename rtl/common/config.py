@@ -1,0 +1,90 @@
+"""The parameters of one chip. Every width in the RTL derives from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BLOCK = 32  # elements in an MX block, and outputs in an accumulator column
+BEAT_BYTES_PER_PORT = 32  # one MXINT8 block, or one k block of two MXFP4 outputs
+
+
+def bits_for(count: int) -> int:
+    """Bits that number `count` things, at least one."""
+    return max(1, (count - 1).bit_length())
+
+
+@dataclass(frozen=True)
+class ChipConfig:
+    """One Mozg chip.
+
+    rows: tokens that the array works on at once (R). ports: bus width in units of 256 bits (P). lanes:
+    FP32 lanes of the vector unit (V), a power of two, rows <= lanes <= 32. context: longest sequence, in
+    tokens. vector_blocks: residual and V scratch of one row, in blocks of 32 FP32. operand_blocks:
+    quantised operands of one row, in MX blocks. ring_words: FP32 words in each parameter ring.
+    head_blocks: longest head in blocks of 32 channels. fifo_beats: prefetch FIFO of the weight stream.
+    burst_beats: longest AXI burst. slots: KV cache slots that the row table can name.
+    packed_multiplier: leaf of the array: one 18 x 8 multiplier a lane (FPGA), or two of 8 x 5 (ASIC).
+    """
+
+    name: str
+    rows: int
+    ports: int
+    lanes: int
+    context: int
+    vector_blocks: int
+    operand_blocks: int
+    ring_words: int
+    head_blocks: int = 4
+    fifo_beats: int = 512
+    burst_beats: int = 64
+    slots: int = 16
+    packed_multiplier: bool = True
+
+    def __post_init__(self) -> None:
+        for field in ("rows", "ports", "lanes", "context", "fifo_beats", "burst_beats", "slots"):
+            value = getattr(self, field)
+            if value < 1 or value & (value - 1):
+                raise ValueError(f"ChipConfig.{field} is {value}: expected a power of two")
+        if not self.rows <= self.lanes <= BLOCK:
+            raise ValueError(f"ChipConfig.lanes is {self.lanes}: expected rows ({self.rows}) to {BLOCK}")
+        if self.lanes < 2 or self.context % (BLOCK * self.ports):
+            raise ValueError(f"ChipConfig {self.name}: expected lanes >= 2, context % {BLOCK * self.ports} == 0")
+
+    @property
+    def bus_bits(self) -> int:
+        return 256 * self.ports
+
+    @property
+    def bus_bytes(self) -> int:
+        return BEAT_BYTES_PER_PORT * self.ports
+
+    @property
+    def columns(self) -> int:
+        """Accumulator columns of a row: two a port, of which MXINT8 uses the even ones."""
+        return 2 * self.ports
+
+    @property
+    def words(self) -> int:
+        """Words of V elements in a block of 32."""
+        return BLOCK // self.lanes
+
+    @property
+    def context_blocks(self) -> int:
+        return self.context // BLOCK
+
+    @property
+    def group_tokens(self) -> int:
+        """Tokens in one group of the K cache: one block a port."""
+        return BLOCK * self.ports
+
+
+PRESETS = {
+    chip.name: chip
+    for chip in (
+        ChipConfig("tiny", 2, 1, 2, 128, vector_blocks=16, operand_blocks=64, ring_words=1024),
+        ChipConfig("edge", 4, 1, 4, 1024, vector_blocks=64, operand_blocks=256, ring_words=4096),
+        ChipConfig(
+            "server", 16, 2, 32, 1024, vector_blocks=128, operand_blocks=512, ring_words=8192, packed_multiplier=False
+        ),
+    )
+}
