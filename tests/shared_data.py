@@ -1,6 +1,6 @@
 """Reference data that is not part of the project: where it lies, and the skip when it is absent.
 
-The folder is named by the environment variable MOZG_SHARED; its default is ../shared/data beside the repository.
+The environment variable MOZG_SHARED names the folder; its default is ../shared/data beside the repository.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from myhdl import Signal, always, concat, intbv
 
-
 from rtl.arith import FP32_NAN
 from rtl.convert import module
 
@@ -13,15 +12,18 @@ from rtl.convert import module
 def fp32_add(clk, rst, valid_in, a, b, valid_out, y):
     """y = a + b in FP32, rounded to nearest even, FP32_ADD_LATENCY clocks after valid_in.
 
-    Subnormal operands count as zeros, subnormal results become zeros of their sign, every NaN is 0x7FC00000. It has no
-    flags and no stall: a result lasts one clock unless the next one is not valid, since idle stages keep their data.
+    Subnormal operands count as zeros, subnormal results become zeros of their sign, every NaN is 0x7FC00000.
+    It has no flags and no stall: a result lasts one clock unless the next one is not valid, since idle stages
+    keep their data.
 
-    Ports: clk; rst (synchronous, clears the valid bits only); valid_in, a, b (32 bits); valid_out, y (32 bits).
+    Ports: clk; rst (synchronous, clears the valid bits only); valid_in, a, b (32 bits);
+    valid_out, y (32 bits).
 
-    Algorithm: the single-path adder of the textbooks (Muller et al., Handbook of Floating-Point Arithmetic, 8.3):
-    order, align with guard, round and sticky, add, count zeros by nibbles, normalise, round. The exponent is
-    kept with an offset of 256, so it is never negative and its low 8 bits are the result's; the round-up runs through
-    {exponent, fraction}. The sum of two normal numbers is exact when it is subnormal, so flushing needs no care.
+    Algorithm: the single-path adder of the textbooks (Muller et al., Handbook of Floating-Point Arithmetic,
+    8.3): order, align with guard, round and sticky, add, count zeros by nibbles, normalise, round. The
+    exponent is kept with an offset of 256, so it is never negative and its low 8 bits are the result's; the
+    round-up runs through {exponent, fraction}. The sum of two normal numbers is exact when it is subnormal,
+    so flushing needs no care.
     """
     valid_1, valid_2, valid_3, valid_4 = [Signal(bool(0)) for _ in range(4)]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from myhdl import Signal, always, concat, intbv
 
-
 from rtl.arith import FP32_NAN
 from rtl.convert import module
 
@@ -13,14 +12,15 @@ from rtl.convert import module
 def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
     """y = a * b in FP32, rounded to nearest even, FP32_MUL_LATENCY clocks after valid_in.
 
-    Subnormal operands count as zeros; a result is flushed AFTER rounding, so that one that rounds up to 2^-126 stays;
-    every NaN is 0x7FC00000. It has no flags and no stall.
+    Subnormal operands count as zeros; a result is flushed AFTER rounding, so that one that rounds up to
+    2^-126 stays; every NaN is 0x7FC00000. It has no flags and no stall.
 
-    Ports: clk; rst (synchronous, clears the valid bits only); valid_in, a, b (32 bits); valid_out, y (32 bits).
+    Ports: clk; rst (synchronous, clears the valid bits only); valid_in, a, b (32 bits);
+    valid_out, y (32 bits).
 
-    The significands are multiplied as four products of 12 x 12 bits between registers, one ECP5 multiplier each, and
-    summed a stage later. The exponent is kept with an offset of 256: never negative, and its low 8 bits
-    are the result's.
+    The significands are multiplied as four products of 12 x 12 bits between registers, one ECP5 multiplier
+    each, and summed a stage later. The exponent is kept with an offset of 256: never negative, and its low 8
+    bits are the result's.
     """
     valid_1, valid_2, valid_3 = [Signal(bool(0)) for _ in range(3)]
 

@@ -1,9 +1,9 @@
 """FP32 arithmetic with the chip's bits, vectorised over NumPy arrays.
 
-The chip computes IEEE 754 binary32, round to nearest even, with three simplifications that every function here
-shares: a subnormal operand counts as a zero of its sign, a subnormal result becomes a zero of its sign AFTER it was
-rounded (what rounds up to 2^-126 stays), and every NaN is 0x7FC00000. NumPy's float32 operations do the rounding, so
-this file adds only the flushing. Flags (overflow, invalid) are not modelled here.
+The chip computes IEEE 754 binary32, round to nearest even, with three simplifications that every function
+here shares: a subnormal operand counts as a zero of its sign, a subnormal result becomes a zero of its sign
+AFTER it was rounded (what rounds up to 2^-126 stays), and every NaN is 0x7FC00000. NumPy's float32 operations
+do the rounding, so this file adds only the flushing. Flags (overflow, invalid) are not modelled here.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def mul(a: ArrayLike, b: ArrayLike) -> Float32:
 
 
 def scale_exponent(x: ArrayLike, k: ArrayLike) -> Float32:
-    """x * 2^k for integers k, exactly: never rounded, below 2^-126 a zero of x's sign, too large an infinity."""
+    """x * 2^k for integers k, never rounded: below 2^-126 a zero of x's sign, too large an infinity."""
     operand, shift = np.broadcast_arrays(_operand(x), np.asarray(k))
     result = np.empty(operand.shape, dtype=np.float32)
     flat, operand, shift = result.reshape(-1), operand.reshape(-1), shift.reshape(-1)
@@ -121,8 +121,8 @@ def scale_exponent(x: ArrayLike, k: ArrayLike) -> Float32:
 
 
 def from_int(i: ArrayLike, exponent: ArrayLike, force_nan: ArrayLike = False) -> Float32:
-    """i * 2^exponent for signed integers of up to 24 bits, exactly: below 2^-126 (and for i = 0) +0, too large a
-    signed infinity, NaN where `force_nan` is set."""
+    """i * 2^exponent for signed integers of up to 24 bits, exactly: below 2^-126 (and for i = 0) +0, too
+    large a signed infinity, NaN where `force_nan` is set."""
     value = np.asarray(i)
     if value.size and (value.max() > 1 << 24 or value.min() < -(1 << 24)):
         raise ValueError(f"from_int takes integers of up to 24 bits; got {value.min()} to {value.max()}")

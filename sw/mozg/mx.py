@@ -1,9 +1,9 @@
-"""OCP Microscaling (MX) quantisation as the chip does it: blocks along the last axis share a power-of-two scale.
+"""OCP Microscaling (MX) quantisation as the chip does it: blocks along the last axis share a scale.
 
 A value is element * 2^(scale - 127). With E the largest biased FP32 exponent of a block (subnormals flushed):
-- MXINT8: the scale byte is E; elements are x / 2^(E - 127) * 64 rounded to nearest even and saturated at +-127;
-- MXFP4: the scale byte is E - 2, clamped at 0 (E = 1 takes byte 0 as E = 2 does); elements are rounded to nearest even
-  on the E2M1 grid and saturated at +-6; a zero keeps its sign (code 8);
+- MXINT8: the scale byte is E; elements x / 2^(E - 127) * 64, rounded to nearest even and saturated at +-127;
+- MXFP4: the scale byte is E - 2, clamped at 0 (E = 1 takes byte 0 as E = 2 does); elements are rounded
+  to nearest even on the E2M1 grid and saturated at +-6; a zero keeps its sign (code 8);
 - a block of zeros has scale byte 127 and zero elements;
 - a block with a NaN or an infinity has scale byte 255 and zero elements.
 """
@@ -68,7 +68,7 @@ def quantize_mxint8_element(x: ArrayLike, exponent: ArrayLike) -> Int8:
     Defined for any exponent, also one below that of x: the element then saturates.
     """
     top = np.asarray(exponent, dtype=np.int32)
-    # 2^(127 - E) is exact in float32 for every E in 0..254; products that are not exact here round to 0 anyway.
+    # 2^(127 - E) is exact in float32 for every E in 0..254; products that are not exact round to 0 anyway.
     down = np.ldexp(np.float32(1.0), SCALE_BIAS - np.minimum(top, 254)).astype(np.float32)
     with np.errstate(all="ignore"):
         scaled = fp32.flush(x)

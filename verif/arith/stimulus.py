@@ -1,4 +1,4 @@
-"""Operands for the arithmetic benches: random patterns crowded around the corners, and TestFloat's vectors."""
+"""Operands for the arithmetic benches: random patterns crowded at the corners, and TestFloat's vectors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _compose(sign: NDArray, exponent: NDArray, fraction: NDArray) -> Bits:
 
 
 def _fractions(rng: np.random.Generator, count: int) -> NDArray:
-    """Random fractions, of which a half are sparse: a few ones at the top, or all ones less a few at the bottom."""
+    """Random fractions, of which a half are sparse: a run of ones at the top, or near 0 or all ones."""
     dense = rng.integers(0, 1 << 23, count)
     runs = ((1 << 23) - 1) & ~((1 << rng.integers(0, 24, count)) - 1)
     ends = rng.integers(0, 4, count)
@@ -41,8 +41,8 @@ def specials_pairs() -> tuple[Bits, Bits]:
 
 
 def pairs(rng: np.random.Generator, count: int) -> tuple[Bits, Bits]:
-    """Pairs for add and mul: a sixth each of raw bits, close exponents, near-cancellation, products near 2^-126,
-    products near overflow, a special with anything; then every pair of specials is appended."""
+    """Pairs for add and mul: a sixth each of raw bits, close exponents, near-cancellation, products near
+    2^-126, products near overflow, a special with anything; then every pair of specials is appended."""
     sign_a, sign_b = rng.integers(0, 2, (2, count))
     exponent_a = rng.integers(0, 256, count)
     fraction_a, fraction_b = _fractions(rng, count), _fractions(rng, count)
