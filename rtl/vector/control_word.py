@@ -17,7 +17,7 @@ class Source(IntEnum):
     SCORE = 2  # score RAM: buffer, source_block, row, word
     RING_A = 3  # ring A: source_block, word (relative to the instruction's base)
     SCALAR = 4  # row scalar `scalar_in` in lane 0, zeros elsewhere
-    HASH = 5  # uniform noise of (row, token index)
+    HASH = 5  # uniform noise of (row, token index); enters after ADD1, which must be NONE
 
 
 class Add1(IntEnum):
@@ -39,7 +39,7 @@ class Function(IntEnum):
 class Mul1(IntEnum):
     NONE = 0
     CONSTANT_A = 1
-    SCALAR = 2  # row scalar `scalar_operand`
+    SCALAR = 2  # row scalar `scalar_factor`
     SQUARE = 3
     TABLE = 4  # c2 * z
     TEMPERATURE = 5  # the row's inverse temperature; unchanged for a greedy row
@@ -132,13 +132,15 @@ def control_fields(config: ChipConfig) -> dict[str, tuple[int, int]]:
         "reduce": 2,
         "reduce_first": 1,  # this block is the first of its row: the running value starts here
         "scalar_in": 4,
-        "scalar_operand": 4,
+        "scalar_operand": 4,  # of ADD1
+        "scalar_factor": 4,  # of MUL1 (normalise subtracts MEAN and multiplies by RSTD in one pass)
         "scalar_out": 4,
         "destination": 4,
         "block": 16,
         "head": 8,
         "quantise_last": 1,  # last word of the quantised unit (block of 32, or head for VALUE)
         "fill": 1,  # OPERAND: with the last word, the block becomes full
+        "thread": 1,  # 0: D, 1: S; only for busy_d and busy_s
         "check": 1,  # infinity or NaN in a counted element of the result is the row's numeric fault
     }
     fields, low = {}, 0
