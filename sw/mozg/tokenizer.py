@@ -1,0 +1,201 @@
+"""Text to token ids and back, as the checkpoint's own files say.
+
+`tokenizer.json` is taken as it is; `vocab.json` with `merges.txt` is GPT-2's byte-level BPE. No special
+tokens are added and nothing is truncated: the ids are those of the text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
+
+from .errors import MozgError
+
+END_OF_TEXT = "<|endoftext|>"
+# What a decoder shows for bytes that are not (yet) a character, and for an id that no token has.
+REPLACEMENT = "\ufffd"
+
+
+class TokenizerError(MozgError):
+    """Text cannot be turned into ids, or ids into text; one line."""
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Text <-> ids in [0, vocabulary). `backend` is None where the checkpoint has no tokenizer files: then
+    every use of text raises TokenizerError, and ids still work everywhere else."""
+
+    backend: tokenizers.Tokenizer | None
+    vocabulary: int
+    path: Path
+
+    @property
+    def available(self) -> bool:
+        return self.backend is not None
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, each in [0, vocabulary). A character that the tokenizer does not know becomes
+        whatever its files say (the shipped character model: a space). Raises TokenizerError."""
+        ids = self._backend("encode").encode(text, add_special_tokens=False).ids
+        beyond = next((token for token in ids if token >= self.vocabulary), None)
+        if beyond is not None:
+            raise TokenizerError(
+                f"{self.path}: token {self.backend.id_to_token(beyond)!r} of the text has id {beyond}, "
+                f"but the model's vocabulary ends at {self.vocabulary - 1}; "
+                "leave it out of the text or resize the model's embedding"
+            )
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of `ids`, special tokens included. Bytes that are no character, and ids within the vocabulary
+        that have no token (padding of the embedding), become U+FFFD. Raises TokenizerError for an id outside
+        [0, vocabulary)."""
+        backend = self._backend("decode")
+        text: list[str] = []
+        run: list[int] = []
+        for token in ids:
+            if not 0 <= token < self.vocabulary:
+                raise TokenizerError(
+                    f"id {token} is outside the model's vocabulary, 0 to {self.vocabulary - 1}"
+                )
+            if backend.id_to_token(int(token)) is None:
+                text += [backend.decode(run, skip_special_tokens=False), REPLACEMENT]
+                run = []
+            else:
+                run.append(int(token))
+        text.append(backend.decode(run, skip_special_tokens=False))
+        return "".join(text)
+
+    def stream(self) -> TextStream:
+        """A decoder for ids that arrive one at a time. Raises TokenizerError where there is no tokenizer."""
+        self._backend("decode")
+        return TextStream(self)
+
+    def _backend(self, verb: str) -> tokenizers.Tokenizer:
+        if self.backend is None:
+            raise TokenizerError(
+                f"{self.path} has no tokenizer.json and no vocab.json with merges.txt, so it cannot {verb} "
+                "text; add these files or use token ids"
+            )
+        return self.backend
+
+
+class TextStream:
+    """Turns ids into text one id at a time; the pieces joined are `decode` of all ids.
+
+    A piece never ends in half a UTF-8 character: its bytes wait for the rest, or for `flush`.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._emitted = 0
+
+    def push(self, token: int) -> str:
+        """The text that `token` completes, often empty within a character. Raises TokenizerError as `decode`
+        does."""
+        text = self._tokenizer.decode([*self._ids, token])
+        self._ids.append(token)
+        # Only the last U+FFFD can be a character whose end is still to come: those before it are final.
+        waiting = text.endswith(REPLACEMENT)
+        settled = len(text) - waiting
+        piece = text[self._emitted : settled]
+        self._emitted = settled
+        if not waiting:
+            # The last id stays as context, for decoders that treat the start of a text differently.
+            self._ids = self._ids[-1:]
+            self._emitted = len(self._tokenizer.decode(self._ids))
+        return piece
+
+    def flush(self) -> str:
+        """What still waits, as U+FFFD if it is no character; afterwards a new text begins."""
+        piece = self._tokenizer.decode(self._ids)[self._emitted :]
+        self._ids, self._emitted = [], 0
+        return piece
+
+
+def load_tokenizer(path: Path, vocabulary: int) -> Tokenizer:
+    """The tokenizer of a checkpoint directory for a model of `vocabulary` ids; one without a backend where
+    there are no tokenizer files. Raises TokenizerError for files that cannot be used."""
+    backend = None
+    if (path / "tokenizer.json").exists():
+        backend = _from_tokenizer_json(path / "tokenizer.json")
+    elif (path / "vocab.json").exists() or (path / "merges.txt").exists():
+        backend = _from_vocabulary_and_merges(path)
+    return Tokenizer(backend, vocabulary, path)
+
+
+def _from_tokenizer_json(path: Path) -> tokenizers.Tokenizer:
+    try:
+        backend = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001 - the library raises nothing more specific
+        raise TokenizerError(
+            f"{path}: not a tokenizer that the tokenizers library reads ({_one_line(error)}); "
+            "save it again with its save_pretrained"
+        ) from None
+    # The file may hold the settings of its training; the text must come through whole.
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
+def _from_vocabulary_and_merges(path: Path) -> tokenizers.Tokenizer:
+    for name, other in (("vocab.json", "merges.txt"), ("merges.txt", "vocab.json")):
+        if not (path / name).exists():
+            raise TokenizerError(
+                f"{path}: {other} without {name}; byte-level BPE needs both, or one tokenizer.json"
+            )
+    if (path / "added_tokens.json").exists():
+        raise TokenizerError(
+            f"{path}: added_tokens.json beside vocab.json is not read; "
+            "save the tokenizer as tokenizer.json (a fast tokenizer's save_pretrained writes it)"
+        )
+    try:
+        bpe = models.BPE.from_file(str(path / "vocab.json"), str(path / "merges.txt"))
+        settings = path / "tokenizer_config.json"
+        options = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
+        prefix_space = bool(options.get("add_prefix_space", False))
+    except Exception as error:  # noqa: BLE001 - the library raises nothing more specific
+        raise TokenizerError(
+            f"{path}: vocab.json and merges.txt are not a byte-level BPE vocabulary ({_one_line(error)}); "
+            "download them again"
+        ) from None
+    backend = tokenizers.Tokenizer(bpe)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
+    backend.decoder = decoders.ByteLevel()
+    if backend.token_to_id(END_OF_TEXT) is not None:
+        backend.add_special_tokens([END_OF_TEXT])
+    return backend
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def byte_level_bpe(text: Sequence[str], vocabulary: int) -> tokenizers.Tokenizer:
+    """Trains a byte-level BPE of at most `vocabulary` ids (at least 256, one a byte) on pieces of text."""
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocabulary, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    backend.train_from_iterator(text, trainer)
+    return backend
+
+
+def character_level(text: str) -> tokenizers.Tokenizer:
+    """A tokenizer whose ids are the characters of `text` in code point order; others become a space, or the
+    first character where `text` has no space."""
+    characters = sorted(set(text))
+    vocabulary = {character: index for index, character in enumerate(characters)}
+    unknown = " " if " " in vocabulary else characters[0]
+    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
+    backend.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
+    backend.decoder = decoders.Fuse()
+    return backend
