@@ -7,7 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from myhdl import Constant, ConcatSignal, Signal, always, always_comb, block, delay, instance, instances, intbv
+from myhdl import (
+    ConcatSignal,
+    Constant,
+    Signal,
+    always,
+    always_comb,
+    block,
+    delay,
+    instance,
+    instances,
+    intbv,
+)
 
 from rtl.convert import HierarchyError, convert, module
 
@@ -133,7 +144,9 @@ convert(machine, *machine_arguments(), out_dir={out!r})
 
 
 def test_bytes_do_not_depend_on_hash_seed_or_process(tmp_path):
-    expected = {f.name: f.read_bytes() for f in convert(machine, *machine_arguments(), out_dir=tmp_path).files}
+    expected = {
+        f.name: f.read_bytes() for f in convert(machine, *machine_arguments(), out_dir=tmp_path).files
+    }
     for seed in ("0", "1", "2"):
         out = tmp_path / seed
         script = CONVERT_HERE.format(root=str(ROOT), tests=str(ROOT / "tests"), out=str(out))
@@ -338,7 +351,9 @@ def fails(tmp_path, *call, match: str):
 
 
 def test_two_widths_under_one_name_are_refused(tmp_path):
-    fails(tmp_path, two_widths, bit(), word(8), word(8), word(9), word(9), match=r"port x: width is 9.*with 8")
+    fails(
+        tmp_path, two_widths, bit(), word(8), word(8), word(9), word(9), match=r"port x: width is 9.*with 8"
+    )
 
 
 def test_two_signs_under_one_name_are_refused(tmp_path):
@@ -348,7 +363,14 @@ def test_two_signs_under_one_name_are_refused(tmp_path):
 
 def test_two_reset_values_under_one_name_are_refused(tmp_path):
     fails(
-        tmp_path, two_widths, bit(), word(), word(), word(), word(8, 7), match="port y: initial value.*is 7.*with 0"
+        tmp_path,
+        two_widths,
+        bit(),
+        word(),
+        word(),
+        word(),
+        word(8, 7),
+        match="port y: initial value.*is 7.*with 0",
     )
 
 
@@ -363,7 +385,15 @@ def test_another_port_set_under_one_name_is_refused(tmp_path):
 
 
 def test_two_children_driving_one_signal_are_refused(tmp_path):
-    fails(tmp_path, two_drivers, bit(), word(), word(), word(), match="two_drivers: output y of register_1 drives")
+    fails(
+        tmp_path,
+        two_drivers,
+        bit(),
+        word(),
+        word(),
+        word(),
+        match="output y of other drives.*y of one drives",
+    )
 
 
 def test_child_and_generator_driving_one_signal_are_refused(tmp_path):
@@ -388,7 +418,9 @@ def test_constant_ties_an_input(tmp_path):
     ],
 )
 def test_keywords_are_refused_as_names(tmp_path, block_function, what):
-    fails(tmp_path, block_function, bit(), word(), word(), match=f"{what} is a Verilog or SystemVerilog keyword")
+    fails(
+        tmp_path, block_function, bit(), word(), word(), match=f"{what} is a Verilog or SystemVerilog keyword"
+    )
 
 
 def test_ports_with_one_name_are_refused(tmp_path):
@@ -400,7 +432,14 @@ def test_generator_named_like_a_signal_is_refused(tmp_path):
 
 
 def test_output_into_a_slice_is_refused(tmp_path):
-    fails(tmp_path, output_to_slice, bit(), word(4), word(), match="connected to a _SliceSignal: connect a Signal")
+    fails(
+        tmp_path,
+        output_to_slice,
+        bit(),
+        word(4),
+        word(),
+        match="connected to a _SliceSignal: connect a Signal",
+    )
 
 
 def test_slice_as_input_is_written_in_place(tmp_path):

@@ -283,7 +283,8 @@ class Elaboration:
         self.path = path
         self.where = " > ".join(path)
         self.instances: list[tuple[Instance, Record]] = []
-        self.drivers: dict[int, tuple[object, Instance, str]] = {}
+        self.drivers: dict[int, tuple[str, Instance]] = {}
+        self.conflicts: list[tuple[str, Instance, str, Instance]] = []
         self.counts: dict[str, int] = {}
 
     def instantiate(self, block: ModuleDecorator, args: tuple, kwargs: dict, symbols: dict) -> Instance:
@@ -311,10 +312,17 @@ class Elaboration:
         if isinstance(wire, (_ShadowSignal, Constant)):
             raise HierarchyError(f"{target} is connected to a {type(wire).__name__}: connect a Signal")
         if id(wire) in self.drivers:
-            _, other, other_port = self.drivers[id(wire)]
-            raise HierarchyError(f"{target} drives a Signal that {other_port} of {other.name} drives already")
-        self.drivers[id(wire)] = (wire, instance, port.name)
+            # Told after elaboration, when instances have the names of the variables that hold them.
+            self.conflicts.append((port.name, instance, *self.drivers[id(wire)]))
+        self.drivers[id(wire)] = (port.name, instance)
         wire.driven = "wire"
+
+    def check_conflicts(self) -> None:
+        for port, instance, other_port, other in self.conflicts:
+            raise HierarchyError(
+                f"{self.where}: output {port} of {instance.name} drives a Signal that "
+                f"{other_port} of {other.name} drives already; give each its own Signal"
+            )
 
 
 def instantiation(record: Record, name: str, wires: dict[str, Signal]) -> str:
@@ -335,6 +343,7 @@ def convert_module(
     ports = dict(expand_arguments(arguments))
     sort_by_name(top)
     name_instances(local)
+    elaboration.check_conflicts()
     if block.body is not None:
         use_body(top, block.body(**arguments), ports, elaboration.where)
     else:

@@ -1,0 +1,84 @@
+"""Every bench, in one place: what `make sim`, `make test` and `make lint` know of.
+
+A bench is a Python module with cocotb tests, and a function, there or elsewhere, that converts what
+they test:
+
+    def build(out_dir: Path, chip: ChipConfig, **settings) -> Converted
+
+One module may appear several times with different settings.
+"""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rtl.common.config import PRESETS, ChipConfig
+from rtl.convert import Converted
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One bench.
+
+    tests: the module with the cocotb tests. builder: "module:function" where build() is not in `tests`.
+    settings: arguments of build(); the tests get them from verif.runner.settings().
+    simulators, chips: what `make test` runs it with; `make sim` takes any. slow: not in `make test`.
+    """
+
+    name: str
+    tests: str
+    settings: dict[str, object] = field(default_factory=dict)
+    simulators: tuple[str, ...] = ("icarus",)
+    chips: tuple[str, ...] = ("tiny",)
+    slow: bool = False
+    builder: str = ""
+
+    def build(self, out_dir: Path, chip: str) -> Converted:
+        """Convert what this bench tests, for one chip."""
+        module, _, function = (self.builder or f"{self.tests}:build").partition(":")
+        return getattr(importlib.import_module(module), function)(
+            out_dir, configuration(chip), **self.settings
+        )
+
+
+BENCHES = (
+    Bench("fifo", "verif.common.bench_fifo", {"depth": 5}, ("icarus", "verilator")),
+    Bench("fifo_distributed", "verif.common.bench_fifo", {"depth": 4, "distributed": True}),
+    Bench("ram", "verif.common.bench_ram", {"depth": 24, "parts": 4}, ("icarus", "verilator")),
+    Bench("ram_two_stages", "verif.common.bench_ram", {"depth": 16, "parts": 1, "read_stages": 2}),
+    Bench("fp32_add", "verif.arith.bench_fp32_add", simulators=("icarus", "verilator")),
+    Bench("fp32_mul", "verif.arith.bench_fp32_mul", simulators=("icarus", "verilator")),
+    Bench("fp32_from_int", "verif.arith.bench_fp32_from_int", simulators=("icarus", "verilator")),
+    Bench("mx_quantize_element", "verif.arith.bench_mx_quantize_element", simulators=("icarus", "verilator")),
+    Bench("fp32_greater", "verif.arith.bench_fp32_greater", simulators=("icarus", "verilator")),
+)
+
+
+class UnknownName(Exception):
+    """A bench or chip that is not there; the message lists those that are."""
+
+
+def configuration(chip: str) -> ChipConfig:
+    if chip not in PRESETS:
+        raise UnknownName(f"no chip {chip!r}; there are: {', '.join(sorted(PRESETS))}")
+    return PRESETS[chip]
+
+
+def find(name: str) -> Bench:
+    for bench in BENCHES:
+        if bench.name == name:
+            return bench
+    raise UnknownName(f"no bench {name!r}; there are: {', '.join(bench.name for bench in BENCHES)}")
+
+
+def has_chip() -> bool:
+    """Whether the chip's top module is there; it gives `convert_chip(config, out_dir) -> Converted`."""
+    return importlib.util.find_spec("rtl.top.mozg") is not None
+
+
+def build_chip(out_dir: Path, chip: str) -> Converted:
+    """Convert the whole chip."""
+    if not has_chip():
+        raise UnknownName("rtl/top/mozg.py is missing: there is no chip to convert")
+    return importlib.import_module("rtl.top.mozg").convert_chip(configuration(chip), out_dir)

