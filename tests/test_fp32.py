@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import shared_data
 from mozg import fp32
 
+from tests import shared_data
 from verif.arith import stimulus
 
 OPERATIONS = {"add": fp32.add, "sub": fp32.sub, "mul": fp32.mul}

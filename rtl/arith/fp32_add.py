@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, concat, intbv
+from myhdl import Signal, always, concat, intbv, modbv
 
 from rtl.arith import FP32_NAN
 from rtl.convert import module
@@ -47,12 +47,12 @@ def fp32_add(clk, rst, valid_in, a, b, valid_out, y):
     exponent_3 = Signal(intbv(0)[8:])
     total_3 = Signal(intbv(0)[28:])
 
-    # 4: normalised, bit 27 is the hidden one.
+    # 4: normalised, less the hidden bit.
     sign_4, nan_4, infinite_4, zero_4 = [Signal(bool(0)) for _ in range(4)]
     exponent_4 = Signal(intbv(0)[8:])
     coarse_4 = Signal(intbv(0)[3:])
     fine_4 = Signal(intbv(0)[2:])
-    normal_4 = Signal(intbv(0)[28:])
+    normal_4 = Signal(intbv(0)[27:])
 
     @always(clk.posedge)
     def track():
@@ -124,14 +124,14 @@ def fp32_add(clk, rst, valid_in, a, b, valid_out, y):
     @always(clk.posedge)
     def combine():
         addend = intbv(0)[28:]
-        carried = intbv(0)[30:]
+        carried = modbv(0)[29:]
         empty = intbv(0)[7:]
         if valid_2:
-            addend[:] = aligned_2
+            addend[:] = concat("0", aligned_2)
             if opposite_2:
-                addend[:] = addend ^ 0xFFFFFFF
-            # One more bit at the right carries into a subtraction.
-            carried[:] = concat("0", large_2, "0001") + concat("0", addend, opposite_2)
+                addend[:] = ~addend
+            # One more bit at the right carries into a subtraction; 1 remains there unless it did.
+            carried[:] = concat("0", large_2, "0001") + concat(addend, opposite_2)
             empty[6] = carried[29:25] == 0
             empty[5] = carried[25:21] == 0
             empty[4] = carried[21:17] == 0
@@ -149,7 +149,7 @@ def fp32_add(clk, rst, valid_in, a, b, valid_out, y):
                 shift4_3.next = empty[4] if empty[6] & empty[5] else empty[6]
             total_3.next = carried[29:1]
             sign_3.next = sign_2
-            opposite_3.next = opposite_2
+            opposite_3.next = not carried[0]
             exponent_3.next = exponent_2
             nan_3.next = nan_2
             infinite_3.next = infinite_2
@@ -172,7 +172,7 @@ def fp32_add(clk, rst, valid_in, a, b, valid_out, y):
             if not moved[27]:
                 fine[0] = 1
                 moved[:] = concat(moved[27:], "0")
-            normal_4.next = moved
+            normal_4.next = moved[27:]
             fine_4.next = fine
             coarse_4.next = concat(shift16_3, shift8_3, shift4_3)
             exponent_4.next = exponent_3
@@ -186,19 +186,19 @@ def fp32_add(clk, rst, valid_in, a, b, valid_out, y):
     def round_result():
         exponent = intbv(0)[10:]
         round_up = intbv(0)[1:]
-        rounded = intbv(0)[32:]
+        rounded = modbv(0)[31:]
         magnitude = intbv(0)[31:]
         if valid_4:
             # 257: the offset, and the sum's top bit is one above that of the larger operand.
             exponent[:] = concat("00", exponent_4) + 257 - concat("00000", coarse_4, fine_4)
             round_up[0] = normal_4[3] & (normal_4[4] | (normal_4[3:] != 0))
-            rounded[:] = concat("0", exponent[8:], normal_4[27:4]) + round_up
-            magnitude[:] = rounded[31:]
+            rounded[:] = concat(exponent[8:], normal_4[27:4]) + round_up
+            magnitude[:] = rounded
             if zero_4 | (exponent <= 256):
                 magnitude[:] = 0
             # Whether rounding overflows is told without waiting for its carry.
             if infinite_4 | (exponent == 511) | ((exponent == 510) & (normal_4[27:3] == 0xFFFFFF)):
-                magnitude[:] = 0x7F800000
+                magnitude[:] = concat("11111111", "00000000000000000000000")
             if nan_4:
                 y.next = FP32_NAN
             else:

@@ -13,24 +13,25 @@ def fp32_from_int(clk, rst, valid_in, value, exponent, force_nan, valid_out, y):
     """y = value * 2^exponent in FP32, exactly, FP32_FROM_INT_LATENCY clocks after valid_in.
 
     A zero, and whatever is below 2^-126 in magnitude, becomes +0; what is too large an infinity of its sign;
-    with force_nan the result is 0x7FC00000. It never rounds: that is why value has 24 bits at most.
+    with force_nan the result is 0x7FC00000. It never rounds: value is shorter than a significand.
 
-    Ports: clk; rst (synchronous, clears the valid bits only); valid_in, value (signed, up to 24 bits),
-    exponent (signed, up to 11 bits), force_nan; valid_out, y (32 bits).
+    Ports: clk; rst (synchronous, clears the valid bits only); valid_in, value (signed, 21 bits: a block sum),
+    exponent (signed, 11 bits), force_nan; valid_out, y (32 bits).
 
     Magnitude, then leading zeros by nibbles, then by bits. The exponent is kept with an offset of 5 * 256:
     never negative, and its low 8 bits are the result's.
     """
-    if len(value) > 24 or len(exponent) > 11:
+    if len(value) != 21 or len(exponent) != 11:
         raise ValueError(
-            f"fp32_from_int: value has {len(value)} bits (at most 24), exponent {len(exponent)} (at most 11)"
+            f"fp32_from_int takes 21 bits of value, 11 of exponent; got {len(value)} and {len(exponent)}"
         )
-    # 127 + 23: the exponent of a number whose 24-bit significand is `value` itself.
-    offset = 1280 + 127 + 23
+    # 127 + 20: the biased exponent of a number whose 21-bit significand is `value` itself.
+    offset = 1280 + 127 + 20
 
     valid_1, valid_2 = [Signal(bool(0)) for _ in range(2)]
     sign_1, sign_2, nan_1, nan_2 = [Signal(bool(0)) for _ in range(4)]
-    magnitude_1, moved_2 = [Signal(intbv(0)[24:]) for _ in range(2)]
+    magnitude_1 = Signal(intbv(0)[21:])
+    moved_2 = Signal(intbv(0)[24:])
     exponent_1, exponent_2 = [Signal(intbv(0)[12:]) for _ in range(2)]
 
     @always(clk.posedge)
@@ -57,27 +58,26 @@ def fp32_from_int(clk, rst, valid_in, value, exponent, force_nan, valid_out, y):
 
     @always(clk.posedge)
     def normalise():
-        empty = intbv(0)[6:]
+        empty = intbv(0)[5:]
         shift16 = intbv(0)[1:]
         shift8 = intbv(0)[1:]
         shift4 = intbv(0)[1:]
         moved = intbv(0)[24:]
         if valid_1:
-            empty[5] = magnitude_1[24:20] == 0
-            empty[4] = magnitude_1[20:16] == 0
-            empty[3] = magnitude_1[16:12] == 0
-            empty[2] = magnitude_1[12:8] == 0
-            empty[1] = magnitude_1[8:4] == 0
-            empty[0] = magnitude_1[4:] == 0
-            shift16[0] = empty[6:2] == 15
-            shift8[0] = (not shift16[0]) & empty[5] & empty[4]
+            moved[:] = concat(magnitude_1, "000")
+            empty[4] = moved[24:20] == 0
+            empty[3] = moved[20:16] == 0
+            empty[2] = moved[16:12] == 0
+            empty[1] = moved[12:8] == 0
+            empty[0] = moved[8:4] == 0
+            shift16[0] = empty[5:1] == 15
+            shift8[0] = (not shift16[0]) & empty[4] & empty[3]
             if shift16[0]:
-                shift4[0] = empty[1]
+                shift4[0] = empty[0]
             elif shift8[0]:
-                shift4[0] = empty[3]
+                shift4[0] = empty[2]
             else:
-                shift4[0] = empty[5]
-            moved[:] = magnitude_1
+                shift4[0] = empty[4]
             if shift16[0]:
                 moved[:] = concat(moved[8:], "0000000000000000")
             if shift8[0]:
@@ -93,7 +93,7 @@ def fp32_from_int(clk, rst, valid_in, value, exponent, force_nan, valid_out, y):
     def finish():
         moved = intbv(0)[24:]
         fine = intbv(0)[2:]
-        final = intbv(0)[12:]
+        biased = intbv(0)[12:]
         if valid_2:
             moved[:] = moved_2
             if moved[24:22] == 0:
@@ -102,14 +102,14 @@ def fp32_from_int(clk, rst, valid_in, value, exponent, force_nan, valid_out, y):
             if not moved[23]:
                 fine[0] = 1
                 moved[:] = concat(moved[23:], "0")
-            final[:] = exponent_2 - concat("0000000000", fine)
+            biased[:] = exponent_2 - concat("0000000000", fine)
             if nan_2:
                 y.next = FP32_NAN
-            elif (not moved[23]) | (final <= 1280):
+            elif (not moved[23]) | (biased <= 1280):
                 y.next = 0
-            elif final >= 1280 + 255:
+            elif biased >= 1280 + 255:
                 y.next = concat(sign_2, "1111111100000000000000000000000")
             else:
-                y.next = concat(sign_2, final[8:], moved[23:])
+                y.next = concat(sign_2, biased[8:], moved[23:])
 
     return track, unsign, normalise, finish

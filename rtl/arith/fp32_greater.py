@@ -28,16 +28,16 @@ def fp32_greater(a, b, y):
         key_b = intbv(0)[32:]
         key_a[:] = concat("1", a[31:])
         if a[31]:
-            key_a[:] = a ^ 0xFFFFFFFF
+            key_a[:] = ~a
         if a[31:23] == 0:
-            key_a[:] = 0x80000000
+            key_a[:] = concat("1", "0000000000000000000000000000000")
         if (a[31:23] == 255) & (a[23:] != 0):
             key_a[:] = 0
         key_b[:] = concat("1", b[31:])
         if b[31]:
-            key_b[:] = b ^ 0xFFFFFFFF
+            key_b[:] = ~b
         if b[31:23] == 0:
-            key_b[:] = 0x80000000
+            key_b[:] = concat("1", "0000000000000000000000000000000")
         if (b[31:23] == 255) & (b[23:] != 0):
             key_b[:] = 0
         y.next = key_a > key_b

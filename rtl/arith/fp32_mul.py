@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, concat, intbv
+from myhdl import Signal, always, concat, intbv, modbv
 
 from rtl.arith import FP32_NAN
 from rtl.convert import module
@@ -109,7 +109,7 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
         fraction = intbv(0)[24:]
         sticky = intbv(0)[1:]
         round_up = intbv(0)[1:]
-        rounded = intbv(0)[32:]
+        rounded = modbv(0)[31:]
         magnitude = intbv(0)[31:]
         if valid_3:
             exponent[:] = exponent_3 + concat("000000000", product_3[35])
@@ -120,8 +120,8 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
             else:
                 fraction[:] = product_3[34:10]
             round_up[0] = fraction[0] & (fraction[1] | sticky[0])
-            rounded[:] = concat("0", exponent[8:], fraction[24:1]) + round_up
-            magnitude[:] = rounded[31:]
+            rounded[:] = concat(exponent[8:], fraction[24:1]) + round_up
+            magnitude[:] = rounded
             if zero_3 | (exponent <= 256):
                 magnitude[:] = 0
                 # Below 2^-126 there is a bit less to round to: all ones always round up to 2^-126.
@@ -129,7 +129,7 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
                     magnitude[:] = 0x00800000
             # Whether rounding overflows is told without waiting for its carry.
             if infinite_3 | (exponent >= 511) | ((exponent == 510) & (fraction == 0xFFFFFF)):
-                magnitude[:] = 0x7F800000
+                magnitude[:] = concat("11111111", "00000000000000000000000")
             if nan_3:
                 y.next = FP32_NAN
             else:

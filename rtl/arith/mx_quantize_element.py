@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, concat, intbv
+from myhdl import Signal, always, concat, intbv, modbv
 
 from rtl.convert import module
 
@@ -11,9 +11,9 @@ from rtl.convert import module
 def mx_quantize_element(clk, rst, valid_in, x, top, valid_out, element):
     """element = x / 2^(top - 127) * 64, to nearest even and within +-127.
 
-    `top` is the largest biased exponent of the block. 0 (a block of zeros) and 255 (a NaN or an infinity in the
-    block) give element 0. An x above what `top` announces saturates. It does not find `top`, nor make the scale
-    byte: that is `top` itself, but 127 for 0. MX_QUANTIZE_ELEMENT_LATENCY clocks, one element each clock.
+    `top` is the largest biased exponent of the block. 0 (a block of zeros) and 255 (a NaN or an infinity in
+    the block) give element 0. An x above what `top` announces saturates. It does not find `top`, nor make the
+    scale byte: that is `top` itself, but 127 for 0. MX_QUANTIZE_ELEMENT_LATENCY clocks, one element each clock.
 
     Ports: clk; rst (synchronous, clears the valid bits only); valid_in, x (32 bits), top (8 bits); valid_out,
     element (8 bits, two's complement).
@@ -76,7 +76,7 @@ def mx_quantize_element(clk, rst, valid_in, x, top, valid_out, element):
     def round_element():
         round_up = intbv(0)[1:]
         magnitude = intbv(0)[8:]
-        negative = intbv(0)[9:]
+        negative = modbv(0)[8:]
         if valid_2:
             round_up[0] = aligned_2[1] & (aligned_2[2] | aligned_2[0])
             if saturate_2 | (aligned_2[9:2] == 127):
@@ -84,8 +84,8 @@ def mx_quantize_element(clk, rst, valid_in, x, top, valid_out, element):
             else:
                 magnitude[:] = concat("0", aligned_2[9:2]) + round_up
             if sign_2:
-                negative[:] = 256 - magnitude
-                element.next = negative[8:]
+                negative[:] = -magnitude
+                element.next = negative
             else:
                 element.next = magnitude
 
