@@ -1,0 +1,148 @@
+"""Prefetch of the program."""
+
+from myhdl import Signal, always, always_comb, instances, intbv
+
+from rtl.common.config import ChipConfig
+from rtl.common.fifo import fifo
+from rtl.common.isa import INSTRUCTION_BITS, INSTRUCTION_BYTES
+from rtl.common.stream import Stream
+from rtl.convert import module
+from rtl.memory.descriptor import FETCH_DEPTH
+
+
+@module
+def instruction_fetch(
+    clk,
+    rst,
+    freeze,
+    program_base,
+    program_size,
+    fetch_start,
+    fetch_end,
+    beat,
+    beat_valid,
+    fetch_instruction,
+    fetch_valid,
+    fetch_ready,
+    request_address,
+    request_valid,
+    request_ready,
+    config: ChipConfig,
+):
+    """Reads instructions one after the other from program_base into a FIFO, each as one burst of its own.
+
+    fetch_start: pulse; forgets everything fetched or requested and begins at program_base. Nothing is
+    requested before the first one. Bursts of an earlier start that still arrive are counted and dropped.
+    It never requests past program_base + program_size (a rest under 64 bytes counts as nothing).
+    fetch_end: held from when the last instruction of the program has been taken until the next fetch_start.
+    beat, beat_valid: the beats of the bursts, in order; there is always room, so there is no ready.
+    request_address: the burst wanted; it is withdrawn by fetch_start or freeze, and not held as a stream's.
+    """
+    parts = INSTRUCTION_BITS // config.bus_bits
+    width = config.bus_bits
+    depth = FETCH_DEPTH
+    shift = INSTRUCTION_BYTES.bit_length() - 1
+
+    running = Signal(False)
+    left = Signal(intbv(0)[32 - shift :])  # instructions not yet requested
+    reserved = Signal(intbv(0)[4:])  # places in the FIFO: requested or filled
+    outstanding = Signal(intbv(0)[6:])  # requested and not arrived
+    stale = Signal(intbv(0)[6:])  # the first of those belong to an earlier start
+    grant = Signal(False)
+    arrived = Signal(False)
+    taken = Signal(False)
+    flush = Signal(False)
+    unused_count = Signal(intbv(0)[3:])
+    unused_ready = Signal(False)
+    unused_bits = Signal(False)
+    source = Stream.of(Signal(intbv(0)[INSTRUCTION_BITS:]), Signal(False), unused_ready)
+    sink = Stream.of(fetch_instruction, fetch_valid, fetch_ready)
+    buffer = fifo(
+        clk, flush, source, sink, unused_count, depth=depth, width=INSTRUCTION_BITS, distributed=True
+    )
+
+    if parts == 1:
+
+        @always_comb
+        def assemble():
+            source.payload.next = beat
+            arrived.next = beat_valid
+
+    else:
+        first = Signal(intbv(0)[width:])
+        second_half = Signal(False)
+
+        @always(clk.posedge)
+        def keep():
+            if rst:
+                second_half.next = False
+            elif beat_valid:
+                second_half.next = not second_half
+                if not second_half:
+                    first.next = beat
+
+        @always_comb
+        def assemble():
+            source.payload.next[2 * width : width] = beat
+            source.payload.next[width:] = first
+            arrived.next = beat_valid and second_half
+
+    @always_comb
+    def look():
+        unused_bits.next = program_size[shift:] != 0
+        flush.next = rst or fetch_start
+        source.valid.next = arrived and (stale == 0)
+        grant.next = request_valid and request_ready
+        taken.next = fetch_valid and fetch_ready
+        fetch_end.next = running and (left == 0) and (reserved == 0)
+
+    @always_comb
+    def request():
+        request_valid.next = (left != 0) and (reserved != depth) and not freeze
+
+    @always(clk.posedge)
+    def advance():
+        if rst:
+            running.next = False
+            left.next = 0
+        elif fetch_start:
+            running.next = True
+            left.next = program_size[32:shift]
+            request_address.next = program_base
+        elif grant:
+            left.next = left - 1
+            request_address.next = (request_address + 64) & ((1 << 40) - 1)
+
+    @always(clk.posedge)
+    def reserve():
+        if rst or fetch_start:
+            reserved.next = 0
+        elif grant and not taken:
+            reserved.next = reserved + 1
+        elif taken and not grant:
+            reserved.next = reserved - 1
+
+    @always(clk.posedge)
+    def count_bursts():
+        if rst:
+            outstanding.next = 0
+        elif grant and not arrived:
+            outstanding.next = outstanding + 1
+        elif arrived and not grant:
+            outstanding.next = outstanding - 1
+
+    @always(clk.posedge)
+    def forget():
+        if rst:
+            stale.next = 0
+        elif fetch_start:
+            if grant and not arrived:
+                stale.next = outstanding + 1
+            elif arrived and not grant:
+                stale.next = outstanding - 1
+            else:
+                stale.next = outstanding
+        elif arrived and (stale != 0):
+            stale.next = stale - 1
+
+    return instances()
