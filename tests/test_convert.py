@@ -21,6 +21,7 @@ from myhdl import (
 )
 
 from rtl.convert import HierarchyError, convert, module
+from rtl.convert.sources import closure
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -178,6 +179,12 @@ def test_changed_sources_are_converted_again(tmp_path, monkeypatch):
     monkeypatch.setattr("rtl.convert.converter.source_hash", lambda files: "another")
     convert(machine, *machine_arguments(), out_dir=tmp_path)
     assert forks
+
+
+def test_sources_of_a_module_are_those_it_imports():
+    files = {file.name for file in closure([ROOT / "rtl" / "common" / "fifo.py"])}
+    assert {"fifo.py", "ram.py", "stream.py", "converter.py"} <= files
+    assert "isa.py" not in files and "config.py" not in files
 
 
 def test_head_comment_names_source_and_contract(tmp_path):

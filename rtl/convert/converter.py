@@ -23,8 +23,7 @@ from rtl.convert import module as module_state
 from rtl.convert.module import Instance, ModuleDecorator, VerilogText
 from rtl.convert.names import HierarchyError, check_identifier, parameter_repr, parameter_suffix
 from rtl.convert.ports import Port, bind, clone, describe, expand, expand_arguments, settings
-
-RTL = Path(__file__).resolve().parents[1]
+from rtl.convert.sources import package_root, source_hash
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,27 +73,23 @@ def convert(block: ModuleDecorator, *args: object, out_dir: Path | str, **kwargs
     return Converted(record.name, [directory / f"{name}.v" for name in names], record.ports)
 
 
-def source_hash(files: list[Path]) -> str:
-    """One hash of everything that may shape a module: the files of rtl/, MyHDL's version, and `files`."""
-    digest = hashlib.sha256(myhdl.__version__.encode())
-    for path in sorted({*RTL.rglob("*.py"), *files}):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 class Run:
     """One conversion run: the records of all modules that are up to date so far."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.records: dict[str, Record] = {}
-        self.sources: dict[str, str] = {}
+        self.sources: dict[frozenset[str], str] = {}
 
-    def sources_of(self, block: ModuleDecorator) -> str:
-        file = block.srcfile
-        if file not in self.sources:
-            self.sources[file] = source_hash([Path(file)])
-        return self.sources[file]
+    def sources_of(self, block: ModuleDecorator, arguments: dict[str, object]) -> str:
+        """Hash of the files that shape a module; a block that is passed as a parameter belongs to them."""
+        passed = (getattr(value, "func", value) for value in arguments.values() if callable(value))
+        files = frozenset(
+            [block.srcfile, *(inspect.getsourcefile(f) for f in passed if inspect.isfunction(f))]
+        )
+        if files not in self.sources:
+            self.sources[files] = source_hash(Path(file) for file in files)
+        return self.sources[files]
 
     def subtree(self, name: str) -> list[str]:
         """Names of `name` and of all modules under it, children first, each once."""
@@ -153,7 +148,7 @@ class Run:
             if port.name in seen:
                 raise HierarchyError(f"{where}: two Signals make a port {port.name}; rename one")
             seen.add(port.name)
-        identity = repr((self.sources_of(block), function, parameters, plain, ports))
+        identity = repr((self.sources_of(block, arguments), function, parameters, plain, ports))
         digest = hashlib.sha256(identity.encode()).hexdigest()
         return Record(name, digest, function, parameters, plain, ports, {}, "")
 
@@ -575,10 +570,8 @@ def check_names(
 
 def head_comment(block: ModuleDecorator) -> str:
     """The comment at the head of a .v: where it comes from, and the contract of the block."""
-    root = Path(block.srcfile).resolve().parent
-    while (root / "__init__.py").exists():
-        root = root.parent
-    source = Path(block.srcfile).resolve().relative_to(root)
+    file = Path(block.srcfile).resolve()
+    source = file.relative_to(package_root(file))
     lines = [f"Generated from {source.as_posix()}; edit that file, not this one."]
     documentation = inspect.getdoc(block.func)
     if documentation:
