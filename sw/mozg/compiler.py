@@ -289,11 +289,16 @@ def _layer(build: _Builder, checkpoint: Checkpoint, index: int, plan: Plan, kv: 
 
 
 def compile_model(
-    checkpoint: Checkpoint, chip: ChipConfig, weights: str = "mxint8", slots: int | None = None
+    checkpoint: Checkpoint,
+    chip: ChipConfig,
+    weights: str = "mxint8",
+    slots: int | None = None,
+    output_rows: int | None = None,
 ) -> Image:
     """The memory image of a checkpoint for a chip. Raises FitError when the chip or its address space is too small.
 
     weights: "mxint8" or "mxfp4", for every matrix including the LM head. slots: KV caches (default: one a row).
+    output_rows: rows whose logits have room (default: the chip's; the NumPy machine may take more).
     """
     if weights not in FORMATS:
         raise MozgError(f"weights {weights!r} is unknown: expected one of {', '.join(FORMATS)}")
@@ -346,7 +351,9 @@ def compile_model(
         sampling_only=1,
     )
     build.emit("end", Opcode.END)
-    return _assemble(build, setup, checkpoint, weights, plan, slots, config.layers * layer_bytes, stream_start)
+    slot_bytes = round_up(config.layers * layer_bytes, PAGE)
+    rows = max(chip.rows, output_rows or 0)
+    return _assemble(build, setup, checkpoint, weights, plan, slots, slot_bytes, stream_start, rows)
 
 
 def _assemble(
@@ -358,17 +365,17 @@ def _assemble(
     slots: int,
     slot_bytes: int,
     stream_start: int,
+    output_rows: int,
 ) -> Image:
     """Program, weights, KV slots and output, each on its own page; addresses become absolute."""
     chip, config = build.chip, checkpoint.config
     program_bytes = (len(setup) + len(build.program)) * isa.INSTRUCTION_BYTES
     weights_base = round_up(program_bytes, PAGE)
     kv_base = round_up(weights_base + build.end, PAGE)
-    slot_bytes = round_up(slot_bytes, PAGE)
     output_base = kv_base + slots * slot_bytes
     logits_offset = round_up(4 * chip.rows * (plan.context + 1), PAGE)
     logits_stride = round_up(4 * BLOCK * ceil_div(config.vocabulary, BLOCK), PAGE)
-    output_size = logits_offset + chip.rows * logits_stride
+    output_size = logits_offset + output_rows * logits_stride
     total = output_base + output_size
     if total > min(MAX_ADDRESS, LARGEST_MEMORY):
         raise FitError(

@@ -1,0 +1,189 @@
+// The Verilated chip as a C library: clock, reset, AXI4-Lite accesses and runs, with the DRAM model beside it.
+//
+// Python calls it through ctypes (sw/mozg/device/verilator.py). One call clocks as many cycles as it can, since a call costs
+// more than a cycle. Compiled once a chip; the model class comes in as TOP_HEADER and TOP_CLASS.
+#include <cstdint>
+#include <cstring>
+#include <memory>
+
+#include TOP_HEADER
+#include "dram.h"
+#include "verilated.h"
+#if VM_TRACE_FST
+#include "verilated_fst_c.h"
+#endif
+
+namespace {
+
+struct Device {
+    VerilatedContext context;
+    std::unique_ptr<TOP_CLASS> top;
+    std::unique_ptr<Dram> dram;
+    uint32_t beat_bytes;
+    uint64_t cycles = 0;
+#if VM_TRACE_FST
+    std::unique_ptr<VerilatedFstC> trace;
+#endif
+
+    void edge(bool level) {
+        top->clk = level;
+        top->eval();
+#if VM_TRACE_FST
+        if (trace) {
+            context.timeInc(5);
+            trace->dump(context.time());
+        }
+#endif
+    }
+
+    // One clock cycle: the memory answers what the chip showed before the edge.
+    void cycle() {
+        Dram::Inputs in;
+        in.ar_valid = top->m_axi_arvalid;
+        in.ar_address = top->m_axi_araddr;
+        in.ar_beats = top->m_axi_arlen + 1u;
+        in.aw_valid = top->m_axi_awvalid;
+        in.aw_address = top->m_axi_awaddr;
+        in.aw_beats = top->m_axi_awlen + 1u;
+        in.w_valid = top->m_axi_wvalid;
+        in.w_last = top->m_axi_wlast;
+        in.w_data = reinterpret_cast<const uint8_t *>(&top->m_axi_wdata[0]);
+        in.w_strobe = top->m_axi_wstrb;
+        in.r_ready = top->m_axi_rready;
+        in.b_ready = top->m_axi_bready;
+        edge(true);
+        dram->step(in);
+        top->m_axi_arready = dram->ar_ready;
+        top->m_axi_awready = dram->aw_ready;
+        top->m_axi_wready = dram->w_ready;
+        top->m_axi_rvalid = dram->r_valid;
+        top->m_axi_rlast = dram->r_last;
+        top->m_axi_rresp = dram->r_resp;
+        if (dram->r_valid) {
+            if (dram->r_data)
+                std::memcpy(&top->m_axi_rdata[0], dram->r_data, beat_bytes);
+            else
+                std::memset(&top->m_axi_rdata[0], 0, beat_bytes);
+        }
+        top->m_axi_bvalid = dram->b_valid;
+        top->m_axi_bresp = dram->b_resp;
+        edge(false);
+        cycles++;
+    }
+};
+
+constexpr int kBusTimeout = 10000;  // cycles that a register access may take
+
+}  // namespace
+
+extern "C" {
+
+void *mozg_open(uint8_t *memory, uint64_t size, const DramConfig *config, uint32_t seed, const char *trace) {
+    auto *device = new Device;
+    device->context.randReset(2);
+    device->context.randSeed(static_cast<int>(seed));
+#if VM_TRACE_FST
+    device->context.traceEverOn(true);
+#endif
+    device->top = std::make_unique<TOP_CLASS>(&device->context);
+    device->dram = std::make_unique<Dram>(memory, size, *config);
+    device->beat_bytes = config->beat_bytes;
+    TOP_CLASS &top = *device->top;
+    top.s_axi_awvalid = top.s_axi_wvalid = top.s_axi_bready = 0;
+    top.s_axi_arvalid = top.s_axi_rready = 0;
+    top.m_axi_rvalid = top.m_axi_bvalid = 0;
+    top.m_axi_rid = top.m_axi_bid = 0;
+#if VM_TRACE_FST
+    if (trace && *trace) {
+        device->trace = std::make_unique<VerilatedFstC>();
+        top.trace(device->trace.get(), 99);
+        device->trace->open(trace);
+    }
+#else
+    (void)trace;
+#endif
+    top.rst = 1;
+    for (int i = 0; i < 8; i++) device->cycle();
+    top.rst = 0;
+    device->cycle();
+    return device;
+}
+
+void mozg_close(void *handle) {
+    auto *device = static_cast<Device *>(handle);
+    device->top->final();
+#if VM_TRACE_FST
+    if (device->trace) device->trace->close();
+#endif
+    delete device;
+}
+
+// Returns the AXI response, or -1 when the chip did not answer.
+int mozg_write_register(void *handle, uint32_t address, uint32_t value) {
+    auto *device = static_cast<Device *>(handle);
+    TOP_CLASS &top = *device->top;
+    top.s_axi_awaddr = address;
+    top.s_axi_wdata = value;
+    top.s_axi_wstrb = 15;
+    top.s_axi_awvalid = top.s_axi_wvalid = top.s_axi_bready = 1;
+    for (int i = 0; i < kBusTimeout; i++) {
+        top.eval();
+        const bool address_taken = top.s_axi_awvalid && top.s_axi_awready;
+        const bool data_taken = top.s_axi_wvalid && top.s_axi_wready;
+        const bool answered = top.s_axi_bvalid;
+        const int response = top.s_axi_bresp;
+        device->cycle();
+        if (address_taken) top.s_axi_awvalid = 0;
+        if (data_taken) top.s_axi_wvalid = 0;
+        if (answered) {
+            top.s_axi_bready = 0;
+            return response;
+        }
+    }
+    return -1;
+}
+
+int mozg_read_register(void *handle, uint32_t address, uint32_t *value) {
+    auto *device = static_cast<Device *>(handle);
+    TOP_CLASS &top = *device->top;
+    top.s_axi_araddr = address;
+    top.s_axi_arvalid = top.s_axi_rready = 1;
+    for (int i = 0; i < kBusTimeout; i++) {
+        top.eval();
+        const bool address_taken = top.s_axi_arvalid && top.s_axi_arready;
+        const bool answered = top.s_axi_rvalid;
+        const int response = top.s_axi_rresp;
+        *value = top.s_axi_rdata;
+        device->cycle();
+        if (address_taken) top.s_axi_arvalid = 0;
+        if (answered) {
+            top.s_axi_rready = 0;
+            return response;
+        }
+    }
+    return -1;
+}
+
+// Clocks until the interrupt rises or `limit` cycles have passed; returns the cycles clocked.
+uint64_t mozg_run(void *handle, uint64_t limit) {
+    auto *device = static_cast<Device *>(handle);
+    uint64_t done = 0;
+    while (done < limit && !device->top->irq) {
+        device->cycle();
+        done++;
+    }
+    return done;
+}
+
+uint64_t mozg_cycles(void *handle) { return static_cast<Device *>(handle)->cycles; }
+
+// Statistics of the memory model: beats read, beats written, cycles lost to refresh, row misses, turnarounds.
+void mozg_memory_counters(void *handle, uint64_t *values) {
+    const Dram &dram = *static_cast<Device *>(handle)->dram;
+    values[0] = dram.read_beats;
+    values[1] = dram.write_beats;
+    values[2] = dram.refresh_stalls;
+    values[3] = dram.miss_stalls;
+    values[4] = dram.turn_stalls;
+}
+}
