@@ -1,4 +1,4 @@
-"""Reads safetensors files into NumPy float32.
+"""Reads safetensors files into NumPy float32, and writes them.
 
 The format is 8 bytes of header length (little endian), a JSON header of name -> dtype, shape and offsets, and
 the tensors' bytes. The file is read here because NumPy has no bfloat16, which the safetensors library needs
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,3 +108,25 @@ def _entry(path: Path, data: int, fields: dict) -> TensorEntry:
     if dtype in STORED_AS and end - begin != math.prod(shape) * STORED_AS[dtype].itemsize:
         raise ValueError(f"{end - begin} bytes for shape {list(shape)} of {dtype}")
     return TensorEntry(path, dtype, shape, data + begin, end - begin)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Float32], dtype: str = "F32") -> None:
+    """Writes tensors in their order as `dtype`, of STORED_AS; float16 and bfloat16 round to nearest even."""
+    header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + tensor.size * STORED_AS[dtype].itemsize
+        header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8, which readers may map
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors.values():
+            file.write(_stored(tensor, dtype).tobytes())
+
+
+def _stored(tensor: Float32, dtype: str) -> NDArray:
+    if dtype == "BF16":
+        bits = np.ascontiguousarray(tensor, dtype="<f4").view("<u4")
+        return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+    return tensor.astype(STORED_AS[dtype], copy=False)

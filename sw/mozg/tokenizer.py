@@ -133,7 +133,7 @@ def load_tokenizer(path: Path, vocabulary: int) -> Tokenizer:
 def _from_tokenizer_json(path: Path) -> tokenizers.Tokenizer:
     try:
         backend = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001 - the library raises nothing more specific
+    except Exception as error:  # the library raises nothing more specific
         raise TokenizerError(
             f"{path}: not a tokenizer that the tokenizers library reads ({_one_line(error)}); "
             "save it again with its save_pretrained"
@@ -160,7 +160,7 @@ def _from_vocabulary_and_merges(path: Path) -> tokenizers.Tokenizer:
         settings = path / "tokenizer_config.json"
         options = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
         prefix_space = bool(options.get("add_prefix_space", False))
-    except Exception as error:  # noqa: BLE001 - the library raises nothing more specific
+    except Exception as error:  # the library raises nothing more specific
         raise TokenizerError(
             f"{path}: vocab.json and merges.txt are not a byte-level BPE vocabulary ({_one_line(error)}); "
             "download them again"
