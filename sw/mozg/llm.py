@@ -97,7 +97,7 @@ class LLM:
         if device not in DEVICES:
             raise RequestError(f"device {device!r} is unknown: expected one of {', '.join(DEVICES)}")
         self.checkpoint, self.chip, self.device_name, self.weights = checkpoint, chip, device, weights
-        self.config = checkpoint.config
+        self.config, self.fill = checkpoint.config, fill
         self.driver: Driver | None = None
         self.image: Image | None = None
         if device == "float":
