@@ -51,8 +51,7 @@ POLYNOMIAL = dict(mul1=Mul1.TABLE, add2=Add2.TABLE, mul2=Mul2.TABLE, add3=Add3.T
 LOGARITHM = dict(function=Function.LOG2, mul1=Mul1.TABLE, add2=Add2.TABLE, add3=Add3.EXPONENT)
 BUFFERED = (Scalar.SUM_S0, Scalar.MAX_0, Scalar.INVERSE_0)  # the odd scalar after it serves buffer 1
 
-# Selectors of each pass. Where a pass multiplies by a row scalar, scalar_in names that one too, so that NORMALISE
-# can subtract scalar_operand (MEAN) and multiply by scalar_in (RSTD). A reducing pass names its result in scalar_out.
+# Selectors of each pass. A reducing pass names its result in scalar_out.
 PASSES: dict[Kind, dict[str, int]] = {
     Kind.EMBED: dict(
         source=Source.RING_A, add1=Add1.RING_B, destination=Destination.VECTOR, reduce=Reduce.SUM, check=1
@@ -97,7 +96,7 @@ PASSES: dict[Kind, dict[str, int]] = {
         add1=Add1.SCALAR,
         scalar_operand=Scalar.MEAN,
         mul1=Mul1.SCALAR,
-        scalar_in=Scalar.RSTD,
+        scalar_factor=Scalar.RSTD,
         mul2=Mul2.RING_A,
         add3=Add3.RING_B,
         destination=Destination.OPERAND,
@@ -129,8 +128,7 @@ PASSES: dict[Kind, dict[str, int]] = {
     Kind.WEIGHTED: dict(
         source=Source.ACCUMULATOR,
         mul1=Mul1.SCALAR,
-        scalar_in=Scalar.INVERSE_0,
-        scalar_operand=Scalar.INVERSE_0,
+        scalar_factor=Scalar.INVERSE_0,
         destination=Destination.OPERAND,
         check=1,
     ),
@@ -185,13 +183,8 @@ def control_rom(config: ChipConfig) -> tuple[int, ...]:
     return tuple(words)
 
 
-def kind_set(*kinds: Kind) -> int:
-    """A set of kinds as a mask, bit k for kind k."""
-    return sum(1 << kind for kind in kinds)
-
-
-ONE_BEAT = kind_set(Kind.MEAN, Kind.SPREAD, Kind.DEVIATION, Kind.INVERSE)  # a beat a row, not a block
-READS_BANK = kind_set(
+ONE_BEAT = (Kind.MEAN, Kind.SPREAD, Kind.DEVIATION, Kind.INVERSE)  # a beat a row, not a block
+READS_BANK = (
     Kind.QUANTIZE,
     Kind.ACTIVATE,
     Kind.RESIDUAL,
@@ -202,10 +195,10 @@ READS_BANK = kind_set(
     Kind.LOGIT,
     Kind.LOGITS_OUT,
 )
-WRITES_OPERAND = kind_set(Kind.NORMALISE, Kind.QUANTIZE, Kind.ACTIVATE, Kind.WEIGHTED, Kind.SOFTMAX)
-READS_RINGS = kind_set(Kind.EMBED, Kind.NORMALISE)  # both; bias apart
-WRITES_KV = kind_set(Kind.KEY, Kind.VALUE_QUANTISE)
-AFTER_LANDING = kind_set(
+WRITES_OPERAND = (Kind.NORMALISE, Kind.QUANTIZE, Kind.ACTIVATE, Kind.WEIGHTED, Kind.SOFTMAX)
+READS_RINGS = (Kind.EMBED, Kind.NORMALISE)  # both; bias apart
+WRITES_KV = (Kind.KEY, Kind.VALUE_QUANTISE)
+AFTER_LANDING = (  # its first round waits until every earlier beat of the thread has landed
     Kind.MEAN,
     Kind.VARIANCE,
     Kind.SPREAD,
@@ -214,7 +207,15 @@ AFTER_LANDING = kind_set(
     Kind.VALUE_QUANTISE,
     Kind.NOISE_2,
     Kind.LOGIT,
-)  # the first round of the pass waits until every earlier beat of the thread has landed
+)
+PROPERTIES = tuple(
+    sum(
+        (kind in kinds) << bit
+        for bit, kinds in enumerate((ONE_BEAT, READS_BANK, WRITES_OPERAND, READS_RINGS, WRITES_KV, AFTER_LANDING))
+    )
+    for kind in range(1 << KIND_BITS)
+)
+"""What a kind does, bit by bit, in the order of the sets above."""
 
 
 def round_fields(config: ChipConfig) -> dict[str, tuple[int, int]]:

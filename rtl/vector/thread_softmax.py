@@ -1,0 +1,174 @@
+"""Thread S: softmax and the inverse of its sum, job by job, for ATTEND."""
+
+from __future__ import annotations
+
+from myhdl import Signal, always, always_comb, concat, instances, intbv
+
+from rtl.common.config import bits_for
+from rtl.common.isa import FIELDS
+from rtl.convert import module
+from rtl.vector.job_counter import job_counter
+from rtl.vector.passes import Kind
+
+IDLE, SETTLE_1, SETTLE_2, SCORES, LOOK_1, LOOK_2, OFFER, SUMS = range(8)
+
+
+@module
+def thread_softmax(
+    clk,
+    rst,
+    start,
+    instruction,
+    pass_count,
+    pass_mask,
+    pass_tokens,
+    score_ready,
+    score_take,
+    operand_full,
+    landed,
+    round_valid,
+    round_ready,
+    round_data,
+    *,
+    config,
+):
+    """For each job: wait for its scores, a SOFTMAX round for each token block, wait for the sums, one INVERSE round.
+
+    A SOFTMAX round waits for an empty operand block. The INVERSE round is marked; the next job does not wait for it.
+
+    Ports: clk, rst; start: a pulse, instruction is an ATTEND and stays until all its jobs are done; pass_*; score_ready
+    (2): scores of the job in this buffer have landed, score_take (2, pulses) clears it; operand_full; landed: every beat of
+    this thread has; round_*: stream of rounds.
+    """
+    zero_column = intbv(0)[bits_for(config.columns) :]
+    heads_h, heads_l = FIELDS["heads"].bit + 8, FIELDS["heads"].bit
+    head_blocks_h, head_blocks_l = FIELDS["head_blocks"].bit + 8, FIELDS["head_blocks"].bit
+    weight_h, weight_l = FIELDS["weight_block"].bit + 16, FIELDS["weight_block"].bit
+    count_bits = bits_for(config.context) - 3
+    block_bits = bits_for(config.operand_blocks)
+    context_blocks = config.context_blocks
+
+    state = Signal(intbv(0)[3:])
+    advance = Signal(bool(0))
+    heads, head_blocks = [Signal(intbv(0)[8:]) for _ in range(2)]
+    job_rows = Signal(intbv(0)[config.rows :])
+    job_blocks = Signal(intbv(0)[count_bits:])
+    job_base = Signal(intbv(0)[16:])
+    job_buffer, job_final_pass, job_last, exhausted = [Signal(bool(0)) for _ in range(4)]
+
+    valid = Signal(bool(0))
+    free = Signal(bool(0))
+    index, block = [Signal(intbv(0)[16:]) for _ in range(2)]
+    full = Signal(bool(0))
+
+    @always_comb
+    def unpack():
+        heads.next = instruction[heads_h:heads_l]
+        head_blocks.next = instruction[head_blocks_h:head_blocks_l]
+
+    jobs = job_counter(
+        clk,
+        start,
+        advance,
+        heads,
+        head_blocks,
+        pass_count,
+        pass_mask,
+        pass_tokens,
+        job_rows,
+        job_blocks,
+        job_base,
+        job_buffer,
+        job_final_pass,
+        job_last,
+        exhausted,
+        config=config,
+    )
+
+    @always_comb
+    def drive():
+        free.next = round_ready or not valid
+        round_valid.next = valid
+
+    @always(clk.posedge)
+    def look_up():
+        full.next = operand_full[block[block_bits:]]
+
+    @always(clk.posedge)
+    def work_through():
+        advance.next = 0
+        score_take.next = 0
+        if valid and round_ready:
+            valid.next = 0
+        if state == IDLE:
+            if start:
+                state.next = SETTLE_1
+        elif state == SETTLE_1:
+            if not advance:
+                state.next = SETTLE_2
+        elif state == SETTLE_2:
+            state.next = SCORES
+        elif state == SCORES:
+            index.next = 0
+            block.next = instruction[weight_h:weight_l]
+            if job_buffer:
+                block.next = instruction[weight_h:weight_l] + context_blocks
+            if exhausted:
+                state.next = IDLE
+            elif score_ready[job_buffer]:
+                score_take.next = concat(job_buffer, not job_buffer)
+                state.next = LOOK_1
+        elif state == LOOK_1:
+            state.next = LOOK_2
+        elif state == LOOK_2:
+            state.next = OFFER
+        elif state == OFFER:
+            if free and not full:
+                valid.next = 1
+                round_data.next = concat(
+                    intbv(0)[2:],  # mark, release
+                    True,  # fill
+                    False,  # one_beat
+                    intbv(0)[16:],  # turn_blocks, head
+                    block,
+                    index,
+                    index,  # source_block
+                    job_buffer,
+                    zero_column,
+                    False,  # bank
+                    job_rows,
+                    False,  # bias
+                    intbv(SOFTMAX)[5:],
+                )
+                index.next = index + 1
+                block.next = block + 1
+                state.next = LOOK_1
+                if index + 1 == job_blocks:
+                    state.next = SUMS
+        else:
+            if landed and not valid:
+                valid.next = 1
+                round_data.next = concat(
+                    True,  # mark
+                    intbv(0)[2:],
+                    True,  # one_beat
+                    intbv(0)[64:],
+                    job_buffer,
+                    zero_column,
+                    False,
+                    job_rows,
+                    False,
+                    intbv(INVERSE)[5:],
+                )
+                advance.next = 1
+                state.next = SETTLE_1
+        if rst:
+            state.next = IDLE
+            valid.next = 0
+            advance.next = 0
+            score_take.next = 0
+
+    return instances()
+
+
+SOFTMAX, INVERSE = int(Kind.SOFTMAX), int(Kind.INVERSE)
