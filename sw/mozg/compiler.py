@@ -235,9 +235,7 @@ def _layer(build: _Builder, checkpoint: Checkpoint, index: int, plan: Plan, kv: 
         bias = _pad_heads(linear.bias, heads, plan.head_blocks, 0)
         build.matmul(f"{name}.{which}", weights, bias, epilogue, bias.size, source=normed, **fields)
 
-    build.norm(
-        f"{name}.ln_1", layer.ln_1, config.epsilon, plan, source=0, destination=normed
-    )
+    build.norm(f"{name}.ln_1", layer.ln_1, config.epsilon, plan, source=0, destination=normed)
     project("v", Epilogue.VALUE, destination=width, **cache)
     project("k", Epilogue.KEY, **cache)
     project("q", Epilogue.QUANTIZE, destination=query, consume=1)
@@ -261,9 +259,7 @@ def _layer(build: _Builder, checkpoint: Checkpoint, index: int, plan: Plan, kv: 
         destination=0,
         consume=1,
     )
-    build.norm(
-        f"{name}.ln_2", layer.ln_2, config.epsilon, plan, source=0, destination=normed
-    )
+    build.norm(f"{name}.ln_2", layer.ln_2, config.epsilon, plan, source=0, destination=normed)
     build.matmul(
         f"{name}.mlp.in",
         layer.mlp_in.weight.T,
@@ -319,9 +315,7 @@ def compile_model(
         "embedding",
         Opcode.EMBED,
         address=build.embedding("token_embedding", checkpoint.wte, plan.width_blocks),
-        address_b=build.embedding(
-            "position_embedding", checkpoint.wpe[: plan.context], plan.width_blocks
-        ),
+        address_b=build.embedding("position_embedding", checkpoint.wpe[: plan.context], plan.width_blocks),
         row_stride=plan.width_blocks * BLOCK * 4,
         k_blocks=plan.width_blocks,
         destination=0,

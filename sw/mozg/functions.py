@@ -39,9 +39,7 @@ def exp2(table: Table, x: Float32) -> Float32:
     sign, exponent, mantissa = _parts(x)
     shift = exponent - 127
     significand = (mantissa | 1 << 23).astype(np.int64)
-    magnitude = np.where(
-        shift >= 0, significand << np.clip(shift, 0, 8), significand >> np.clip(-shift, 0, 40)
-    )
+    magnitude = np.where(shift >= 0, significand << np.clip(shift, 0, 8), significand >> np.clip(-shift, 0, 40))
     magnitude = np.where(exponent == 0, 0, magnitude)
     fixed = np.where(sign == 1, -magnitude, magnitude)
     fraction = (fixed & 0x7FFFFF).astype(np.uint32)

@@ -123,9 +123,7 @@ class KVLayout:
 
     @property
     def head_stride(self) -> int:
-        return round_up(
-            self.value_offset + ceil_div(self.head_blocks, self.ports) * self.value_stride, 4096
-        )
+        return round_up(self.value_offset + ceil_div(self.head_blocks, self.ports) * self.value_stride, 4096)
 
     def key_address(self, token: int, block: int) -> tuple[int, int, int]:
         """Byte offsets within a head's cache of a token's (32 int8 of a k block, its scale byte, the V scale byte)."""

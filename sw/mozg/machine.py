@@ -471,7 +471,10 @@ class Machine:
         values = np.concatenate(
             [
                 self._read_heads(
-                    fields, one, fields["value_offset"] + g * fields["value_stride"], token_blocks * BLOCK * kv.bus_bytes
+                    fields,
+                    one,
+                    fields["value_offset"] + g * fields["value_stride"],
+                    token_blocks * BLOCK * kv.bus_bytes,
                 ).reshape(-1, token_blocks, BLOCK, ports, BLOCK)
                 for g in range(channel_groups)
             ],
@@ -489,5 +492,3 @@ class Machine:
         result = result.reshape(heads, len(rows), -1, BLOCK)[:, :, :head_blocks]
         out = np.ascontiguousarray(result.transpose(0, 2, 1, 3)).reshape(heads * head_blocks, len(rows), BLOCK)
         self._store_operands(fields["destination"], rows, out)
-
-

@@ -87,7 +87,9 @@ class Device(abc.ABC):
                 "load the image again and restart"
             )
         if not status >> Status.DONE & 1:
-            raise DeviceError(f"the chip did not finish its run (status {status:#x}): raise the cycle limit or the watchdog")
+            raise DeviceError(
+                f"the chip did not finish its run (status {status:#x}): raise the cycle limit or the watchdog"
+            )
 
     def _register(self, name: str) -> Register:
         if name not in self.map:

@@ -86,5 +86,3 @@ class ModelDevice(Device):
     def run(self, limit: int) -> int:
         self.write_register("control", 1)
         return 0
-
-

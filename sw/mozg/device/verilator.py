@@ -27,7 +27,8 @@ MEMORY_COUNTERS = ("read_beats", "write_beats", "refresh_stalls", "row_miss_stal
 def build(chip: ChipConfig, trace: bool = False, progress: Callable[[str], None] = lambda _: None) -> Path:
     """The library for a chip, converted and compiled when something changed; DeviceError with the log otherwise."""
     try:
-        from rtl.top.chip import convert_chip
+        from rtl.top.mozg import convert_chip
+
         from verif.runner import alone, prepare_environment
     except ImportError as error:
         raise DeviceError(f"the RTL's tools are not installed ({error}): run `make setup`") from None
@@ -35,7 +36,7 @@ def build(chip: ChipConfig, trace: bool = False, progress: Callable[[str], None]
     directory = BUILD / f"{chip.name}{'_trace' if trace else ''}"
     with alone(directory):
         progress(f"convert the RTL of {chip.name!r} to Verilog")
-        top = convert_chip(chip)
+        top = convert_chip(chip, directory / "verilog")
         prepare_environment()
         sources = [SOURCES / "device.cpp", SOURCES / "dram.h"]
         digest = hashlib.sha256(OPTIMISE.encode())

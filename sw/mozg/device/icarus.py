@@ -1,0 +1,126 @@
+"""The chip in Icarus as a device: cocotb runs it in another process (verif/device/icarus_server.py) over a shared memory file.
+
+About a thousand cycles a second: for one token on `tiny`, as a second opinion beside Verilator.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtl.common.config import PRESETS, ChipConfig
+
+from .base import Device, DeviceError
+
+ROOT = Path(__file__).resolve().parents[3]
+BUILD_SECONDS = 600
+
+
+class IcarusDevice(Device):
+    """The presets only, since the other process finds the chip by name."""
+
+    name = "icarus"
+
+    def __init__(self, chip: ChipConfig, size: int):
+        super().__init__(chip, size)
+        if PRESETS.get(chip.name) != chip:
+            raise DeviceError(f"chip {chip.name!r} is not a preset: the icarus device takes {', '.join(PRESETS)}")
+        if shutil.which("iverilog") is None:
+            raise DeviceError("iverilog is not installed: run `make setup`")
+        self._folder = Path(tempfile.mkdtemp(prefix="mozg-icarus-"))
+        self._process: subprocess.Popen | None = None
+        self._stream = None
+        try:
+            self._memory = np.memmap(self._folder / "memory", dtype=np.uint8, mode="w+", shape=(size,))
+            self._start()
+            self.write_register("irq_enable", 1)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        path = str(self._folder / "socket")
+        environment = os.environ | {
+            "MOZG_ICARUS_SOCKET": path,
+            "MOZG_ICARUS_MEMORY": str(self._folder / "memory"),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "sw"), os.environ.get("PYTHONPATH", "")]),
+        }
+        self._log = self._folder / "log"
+        with socket.socket(socket.AF_UNIX) as server, self._log.open("w") as log:
+            server.bind(path)
+            server.listen(1)
+            server.settimeout(1)
+            command = [sys.executable, "-m", "verif.device.icarus_build", self.chip.name]
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+            for _ in range(BUILD_SECONDS):
+                try:
+                    connection, _ = server.accept()
+                    break
+                except TimeoutError:
+                    if self._process.poll() is not None:
+                        raise DeviceError(f"the chip does not start in Icarus: {self._last_words()}") from None
+            else:
+                raise DeviceError(f"the chip did not start in Icarus within {BUILD_SECONDS} s")
+        connection.settimeout(None)
+        self._stream = connection.makefile("rw")
+        connection.close()
+
+    def _last_words(self) -> str:
+        lines = [line for line in self._log.read_text().splitlines() if line.strip()]
+        return lines[-1][:200] if lines else "no output"
+
+    def close(self) -> None:
+        if self._stream:
+            try:
+                self._stream.write('{"close": true}\n')
+                self._stream.close()
+            except OSError:
+                pass
+            self._stream = None
+        if self._process:
+            try:
+                self._process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+            self._process = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _command(self, **command: object) -> int:
+        self._stream.write(json.dumps(command) + "\n")
+        self._stream.flush()
+        line = self._stream.readline()
+        if not line:
+            raise DeviceError(f"the simulation in Icarus ended: {self._last_words()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            reason = "no answer" if answer["error"] < 0 else f"AXI response {answer['error']}"
+            raise DeviceError(f"register access {command}: {reason}")
+        return answer["value"]
+
+    def write_memory(self, address: int, data: NDArray[np.uint8]) -> None:
+        self._memory[address : address + data.size] = data
+
+    def read_memory(self, address: int, count: int) -> NDArray[np.uint8]:
+        return np.array(self._memory[address : address + count])
+
+    def write_register(self, name: str, value: int) -> None:
+        self._command(write=[self._register(name).offset, value & 0xFFFFFFFF])
+
+    def read_register(self, name: str) -> int:
+        return self._command(read=self._register(name).offset)
+
+    def run(self, limit: int) -> int:
+        self.write_register("irq_status", 1)
+        self.write_register("control", 1)
+        return self._command(run=limit)
