@@ -6,8 +6,8 @@ from myhdl import Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import bits_for
 from rtl.convert import module
-from rtl.vector.control_word import control_bits, control_fields
-from rtl.vector.passes import KIND_BITS, control_rom, round_bits, round_fields
+from rtl.vector.control_word import control_fields
+from rtl.vector.passes import BACK, FRONT, KIND_BITS, round_fields, selector_rom
 
 ORDER = (
     "row word bank column buffer source source_block parameter_block add1 function mul1 add2 mul2 add3 value_scale negate "
@@ -41,15 +41,13 @@ def beat_control(
     fields = control_fields(config)
     if list(fields) != ORDER:
         raise ValueError(f"control word fields are {' '.join(fields)}: beat_control places {' '.join(ORDER)}")
-    high = {name: low + width for name, (low, width) in fields.items()}
-    low = {name: low for name, (low, _) in fields.items()}
-    source_h, source_l = high["source"], low["source"]
-    add1_h, add1_l = high["add1"], low["add1"]
-    middle_h, middle_l = high["mask"], low["function"]  # function .. mask come from the ROM
-    reduce_h, reduce_l = high["reduce"], low["reduce"]
-    tail_h, tail_l = high["destination"], low["scalar_in"]  # scalars, destination
-    check_bit = low["check"]
-    rom = control_rom(config)
+    width = {name: size for name, (_, size) in fields.items()}
+    front_bits, back_bits = sum(width[name] for name in FRONT), sum(width[name] for name in BACK)
+    front_rom, back_rom = selector_rom(config, FRONT), selector_rom(config, BACK)
+    source_h = width["source"]
+    add1_h = source_h + 2
+    reduce_h = width["reduce"]
+    scalars_h = back_bits - 1  # scalar_in to destination; check is above
 
     parts = round_fields(config)
     kind_h, kind_l = sum(parts["kind"]), parts["kind"][0]
@@ -60,57 +58,68 @@ def beat_control(
     block_h, block_l = sum(parts["block"]), parts["block"][0]
     head_h, head_l = sum(parts["head"]), parts["head"][0]
 
-    valid_1, thread_1, turn_last_1, row_last_1, first_1 = [Signal(bool(0)) for _ in range(5)]
-    round_1 = Signal(intbv(0)[round_bits(config) :])
+    valid_1, thread_1, turn_last_1, fill_1, first_1, bias_1, bank_1, buffer_1 = [Signal(bool(0)) for _ in range(8)]
     selector_1 = Signal(intbv(0)[KIND_BITS + 1 :])
     row_1 = Signal(intbv(0)[bits_for(config.rows) :])
     word_1 = Signal(intbv(0)[bits_for(config.words) :])
-    source_block_1, block_1 = [Signal(intbv(0)[16:]) for _ in range(2)]
-    selected = Signal(intbv(0)[control_bits(config) :])
+    column_1 = Signal(intbv(0)[bits_for(config.columns) :])
+    source_block_1, block_1, index_1 = [Signal(intbv(0)[16:]) for _ in range(3)]
+    head_1 = Signal(intbv(0)[8:])
+    front = Signal(intbv(0)[front_bits:])
+    back = Signal(intbv(0)[back_bits:])
 
     @always(clk.posedge)
     def register_beat():
         valid_1.next = beat_valid and not rst
         if beat_valid:
             thread_1.next = beat_thread
-            round_1.next = beat_round
             selector_1.next = concat(beat_round[buffer_bit], beat_round[kind_h:kind_l])
             row_1.next = beat_row
             word_1.next = beat_word
+            bank_1.next = beat_round[bank_bit]
+            column_1.next = beat_round[column_h:column_l]
+            buffer_1.next = beat_round[buffer_bit]
+            bias_1.next = beat_round[bias_bit]
+            index_1.next = beat_round[index_h:index_l]
+            head_1.next = beat_round[head_h:head_l]
             turn_last_1.next = beat_turn_last
-            row_last_1.next = beat_row_last
+            fill_1.next = beat_round[fill_bit] and beat_row_last
             first_1.next = beat_round[index_h:index_l] == 0
-            source_block_1.next = (beat_round[source_block_h:source_block_l] + beat_turn_block) & 0xFFFF
-            block_1.next = (beat_round[block_h:block_l] + beat_turn_block) & 0xFFFF
+            source_block_1.next = beat_round[source_block_h:source_block_l] + concat(intbv(0)[8:], beat_turn_block)
+            block_1.next = beat_round[block_h:block_l] + concat(intbv(0)[8:], beat_turn_block)
 
     @always_comb
-    def select():
-        selected.next = rom[int(selector_1)]
+    def select_front():
+        front.next = front_rom[int(selector_1)]
+
+    @always_comb
+    def select_back():
+        back.next = back_rom[int(selector_1)]
 
     @always(clk.posedge)
     def issue():
         issue_valid.next = valid_1 and not rst
         if valid_1:
             issue_control.next = concat(
-                selected[check_bit],
+                back[scalars_h],  # check
                 thread_1,
-                round_1[fill_bit] and row_last_1,
+                fill_1,
                 turn_last_1,
-                round_1[head_h:head_l],
+                head_1,
                 block_1,
-                selected[tail_h:tail_l],
+                back[scalars_h:reduce_h],
                 first_1,
-                selected[reduce_h:reduce_l],
-                round_1[index_h:index_l],
-                selected[middle_h:middle_l],
-                selected[add1_h : add1_l + 1],
-                selected[add1_l] or round_1[bias_bit],
-                round_1[index_h:index_l],
+                back[reduce_h:],
+                index_1,
+                front[front_bits:add1_h],
+                front[add1_h - 1],
+                front[source_h] or bias_1,
+                index_1,  # parameter_block
                 source_block_1,
-                selected[source_h:source_l],
-                round_1[buffer_bit],
-                round_1[column_h:column_l],
-                round_1[bank_bit],
+                front[source_h:],
+                buffer_1,
+                column_1,
+                bank_1,
                 word_1,
                 row_1,
             )

@@ -36,7 +36,7 @@ def drain_jobs(
     job_final_pass; over: stepped past the last. Outputs are good 2 cycles after a pulse.
     """
     rows = config.rows
-    count_bits = bits_for(config.context) - 3
+    count_bits = bits_for(config.context) - 4
 
     scoring = Signal(bool(0))
     first = Signal(bool(0))

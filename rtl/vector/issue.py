@@ -6,10 +6,11 @@ from myhdl import Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import bits_for
 from rtl.common.interfaces import kv_units, logits_units
+from rtl.common.isa import FIELDS
 from rtl.convert import module
 from rtl.vector.beat_control import beat_control
 from rtl.vector.credits import credits
-from rtl.vector.instruction_queue import instruction_queue
+from rtl.vector.issue_queue import issue_queue
 from rtl.vector.issue_arbiter import issue_arbiter
 from rtl.vector.landing_flags import landing_flags
 from rtl.vector.passes import KIND_BITS, Kind, round_bits, round_fields
@@ -74,6 +75,9 @@ def issue(
     release_bit, mark_bit, bank_bit, buffer_bit = [fields[n][0] for n in ("release", "mark", "bank", "buffer")]
     word_bits = bits_for(config.words) if config.words > 1 else 0
     level_h = len(ring_a_level)
+    block_bits = level_h - word_bits
+    heads_l, head_blocks_l, weight_l = (FIELDS[name].bit for name in ("heads", "head_blocks", "weight_block"))
+    heads_h, head_blocks_h, weight_h = heads_l + 8, head_blocks_l + 8, weight_l + 16
     row_bits, count_bits = bits_for(rows), bits_for(config.words)
 
     queued = Signal(intbv(0)[512:])
@@ -96,9 +100,11 @@ def issue(
     d_row, s_row, beat_row = [Signal(intbv(0)[row_bits:]) for _ in range(3)]
     d_word, s_word, beat_word = [Signal(intbv(0)[count_bits:]) for _ in range(3)]
     d_turn_block, s_turn_block, beat_turn_block = [Signal(intbv(0)[8:]) for _ in range(3)]
+    heads, head_blocks = [Signal(intbv(0)[8:]) for _ in range(2)]
+    weight_block = Signal(intbv(0)[16:])
     beat_valid, beat_thread, beat_turn_last, beat_row_last = [Signal(bool(0)) for _ in range(4)]
 
-    queue = instruction_queue(
+    queue = issue_queue(
         clk,
         rst,
         any_sample,
@@ -151,7 +157,9 @@ def issue(
         clk,
         rst,
         softmax_start,
-        active_instruction,
+        heads,
+        head_blocks,
+        weight_block,
         pass_count,
         pass_mask,
         pass_tokens,
@@ -252,6 +260,12 @@ def issue(
     inverses = landing_flags(clk, rst, inverses_end, inverses_buffer, inverse_take, inverse_ready, cycles=LANDING)
 
     @always_comb
+    def unpack():
+        heads.next = active_instruction[heads_h:heads_l]
+        head_blocks.next = active_instruction[head_blocks_h:head_blocks_l]
+        weight_block.next = active_instruction[weight_h:weight_l]
+
+    @always_comb
     def count_units():
         kv_take.next = d_grant and d_turn_last and (d_round[KIND_BITS:] == KEY or d_round[KIND_BITS:] == VALUE_QUANTISE)
         logits_take.next = d_grant and d_turn_last and d_round[KIND_BITS:] == LOGITS_OUT
@@ -269,8 +283,8 @@ def issue(
         drain_landed.next = d_walker_idle and drain_quiet == 0 and not busy_d
         softmax_landed.next = s_walker_idle and softmax_quiet == 0 and not busy_s
         idle.next = drain_idle and queue_empty and not instruction_valid
-        ring_a_blocks.next = ring_a_level[level_h:word_bits]
-        ring_b_blocks.next = ring_b_level[level_h:word_bits]
+        ring_a_blocks.next = concat(intbv(0)[16 - block_bits :], ring_a_level[level_h:word_bits])
+        ring_b_blocks.next = concat(intbv(0)[16 - block_bits :], ring_b_level[level_h:word_bits])
 
     @always(clk.posedge)
     def grow_quiet():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, always_comb, instances, intbv
+from myhdl import Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import bits_for
 from rtl.convert import module
@@ -48,13 +48,11 @@ def job_counter(
     mask_from = Signal(intbv(0)[bits_for(rows * rows) :])
     tokens_from = Signal(intbv(0)[bits_for(rows * token_bits) :])
     tokens = Signal(intbv(0)[token_bits:])
-    padded = Signal(intbv(0)[token_bits + 1 :])
 
     @always_comb
     def compare():
         last_head.next = head + 1 == heads
         final_pass.next = number + 1 == pass_count
-        padded.next = tokens + 31
 
     @always_comb
     def drive():
@@ -63,7 +61,9 @@ def job_counter(
         job_final_pass.next = final_pass
         job_last.next = final_pass and last_head
         exhausted.next = done
-        job_blocks.next = padded[:5]
+        job_blocks.next = tokens[token_bits:5]
+        if tokens[5:] != 0:
+            job_blocks.next = tokens[token_bits:5] + 1
 
     @always(clk.posedge)
     def count():
@@ -79,7 +79,7 @@ def job_counter(
             buffer.next = not buffer
             if not last_head:
                 head.next = head + 1
-                base.next = base + head_blocks
+                base.next = base + concat(intbv(0)[8:], head_blocks)
             else:
                 head.next = 0
                 base.next = 0

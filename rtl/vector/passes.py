@@ -168,17 +168,23 @@ PASSES: dict[Kind, dict[str, int]] = {
 }
 
 
-def control_rom(config: ChipConfig) -> tuple[int, ...]:
-    """Selectors of a control word, by buffer * 32 + kind; unused kinds are zero."""
+FRONT = ("source", "add1", "function", "mul1", "add2", "mul2", "add3", "value_scale", "negate", "mask")
+BACK = ("reduce", "scalar_in", "scalar_operand", "scalar_factor", "scalar_out", "destination", "check")
+
+
+def selector_rom(config: ChipConfig, names: tuple[str, ...]) -> tuple[int, ...]:
+    """The named selectors, the first lowest, by buffer * 32 + kind; unused kinds are zero."""
     fields = control_fields(config)
     words = []
     for entry in range(2 << KIND_BITS):
         buffer, kind = entry >> KIND_BITS, entry % (1 << KIND_BITS)
-        word = 0
-        for name, value in PASSES.get(kind, {}).items():
+        word, low = 0, 0
+        for name in names:
+            value = int(PASSES.get(kind, {}).get(name, 0))
             if name.startswith("scalar_") and value in BUFFERED:
                 value += buffer
-            word |= int(value) << fields[name][0]
+            word |= value << low
+            low += fields[name][1]
         words.append(word)
     return tuple(words)
 

@@ -9,9 +9,7 @@ from rtl.common.interfaces import MINIMUM_ROUND
 from rtl.convert import module
 from rtl.vector.passes import round_bits, round_fields
 
-# One-hot rows whose number has bit k.
-ROW_INDEX_0, ROW_INDEX_1, ROW_INDEX_2 = 0xAAAAAAAA, 0xCCCCCCCC, 0xF0F0F0F0
-ROW_INDEX_3, ROW_INDEX_4 = 0xFF00FF00, 0xFFFF0000
+ROW_INDEX_0, ROW_INDEX_1, ROW_INDEX_2, ROW_INDEX_3 = 0xAAAA, 0xCCCC, 0xF0F0, 0xFF00  # rows whose number has bit k
 
 
 @module
@@ -46,6 +44,7 @@ def round_walker(
     round is held.
     """
     fields = round_fields(config)
+    rows = config.rows
     rows_low, rows_high = fields["rows"][0], sum(fields["rows"])
     turn_low, turn_high = fields["turn_blocks"][0], sum(fields["turn_blocks"])
     one_beat_bit = fields["one_beat"][0]
@@ -66,6 +65,7 @@ def round_walker(
 
     ahead = Signal(intbv(0)[32:])
     lowest = Signal(intbv(0)[32:])
+    folded = Signal(intbv(0)[16:])
     lowest_row = Signal(intbv(0)[5:])
     valid = Signal(bool(0))
     turn_ends = Signal(bool(0))
@@ -88,20 +88,24 @@ def round_walker(
         ready.next = round_ends or not held
         ahead.next = rest
         if round_ends or not held:
-            ahead.next = round_data[rows_high:rows_low]
+            ahead.next = concat(intbv(0)[32 - rows :], round_data[rows_high:rows_low])
 
     @always_comb
     def find_lowest():
         lowest.next = ahead & (~ahead + 1)
 
     @always_comb
+    def fold():
+        folded.next = lowest[16:] | lowest[32:16]
+
+    @always_comb
     def number_lowest():
         lowest_row.next = concat(
-            (lowest & ROW_INDEX_4) != 0,
-            (lowest & ROW_INDEX_3) != 0,
-            (lowest & ROW_INDEX_2) != 0,
-            (lowest & ROW_INDEX_1) != 0,
-            (lowest & ROW_INDEX_0) != 0,
+            lowest[32:16] != 0,
+            (folded & ROW_INDEX_3) != 0,
+            (folded & ROW_INDEX_2) != 0,
+            (folded & ROW_INDEX_1) != 0,
+            (folded & ROW_INDEX_0) != 0,
         )
 
     @always_comb

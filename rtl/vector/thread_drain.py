@@ -186,7 +186,7 @@ def thread_drain(
         has_bias.next = held[bias_bit] and opcode == OP_MATMUL
         index_after.next = index + 1
         if kind == VALUE_QUANTISE:
-            index_after.next = index + head_blocks
+            index_after.next = index + concat(intbv(0)[8:], head_blocks)
 
     @always_comb
     def drive():

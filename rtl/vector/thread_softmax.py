@@ -5,7 +5,6 @@ from __future__ import annotations
 from myhdl import Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import bits_for
-from rtl.common.isa import FIELDS
 from rtl.convert import module
 from rtl.vector.job_counter import job_counter
 from rtl.vector.passes import Kind
@@ -18,7 +17,9 @@ def thread_softmax(
     clk,
     rst,
     start,
-    instruction,
+    heads,
+    head_blocks,
+    weight_block,
     pass_count,
     pass_mask,
     pass_tokens,
@@ -36,21 +37,17 @@ def thread_softmax(
 
     A SOFTMAX round waits for an empty operand block. The INVERSE round is marked; the next job does not wait for it.
 
-    Ports: clk, rst; start: a pulse, instruction is an ATTEND and stays until all its jobs are done; pass_*; score_ready
+    Ports: clk, rst; start: a pulse; heads, head_blocks, weight_block: of the ATTEND, stable until all its jobs are done; pass_*; score_ready
     (2): scores of the job in this buffer have landed, score_take (2, pulses) clears it; operand_full; landed: every beat of
     this thread has; round_*: stream of rounds.
     """
-    zero_column = intbv(0)[bits_for(config.columns) :]
-    heads_h, heads_l = FIELDS["heads"].bit + 8, FIELDS["heads"].bit
-    head_blocks_h, head_blocks_l = FIELDS["head_blocks"].bit + 8, FIELDS["head_blocks"].bit
-    weight_h, weight_l = FIELDS["weight_block"].bit + 16, FIELDS["weight_block"].bit
-    count_bits = bits_for(config.context) - 3
+    column_bits = bits_for(config.columns)
+    count_bits = bits_for(config.context) - 4
     block_bits = bits_for(config.operand_blocks)
     context_blocks = config.context_blocks
 
     state = Signal(intbv(0)[3:])
     advance = Signal(bool(0))
-    heads, head_blocks = [Signal(intbv(0)[8:]) for _ in range(2)]
     job_rows = Signal(intbv(0)[config.rows :])
     job_blocks = Signal(intbv(0)[count_bits:])
     job_base = Signal(intbv(0)[16:])
@@ -60,11 +57,6 @@ def thread_softmax(
     free = Signal(bool(0))
     index, block = [Signal(intbv(0)[16:]) for _ in range(2)]
     full = Signal(bool(0))
-
-    @always_comb
-    def unpack():
-        heads.next = instruction[heads_h:heads_l]
-        head_blocks.next = instruction[head_blocks_h:head_blocks_l]
 
     jobs = job_counter(
         clk,
@@ -110,9 +102,9 @@ def thread_softmax(
             state.next = SCORES
         elif state == SCORES:
             index.next = 0
-            block.next = instruction[weight_h:weight_l]
+            block.next = weight_block
             if job_buffer:
-                block.next = instruction[weight_h:weight_l] + context_blocks
+                block.next = weight_block + context_blocks
             if exhausted:
                 state.next = IDLE
             elif score_ready[job_buffer]:
@@ -134,7 +126,7 @@ def thread_softmax(
                     index,
                     index,  # source_block
                     job_buffer,
-                    zero_column,
+                    intbv(0)[column_bits:],
                     False,  # bank
                     job_rows,
                     False,  # bias
@@ -143,7 +135,7 @@ def thread_softmax(
                 index.next = index + 1
                 block.next = block + 1
                 state.next = LOOK_1
-                if index + 1 == job_blocks:
+                if index + 1 == concat(intbv(0)[16 - count_bits :], job_blocks):
                     state.next = SUMS
         else:
             if landed and not valid:
@@ -154,7 +146,7 @@ def thread_softmax(
                     True,  # one_beat
                     intbv(0)[64:],
                     job_buffer,
-                    zero_column,
+                    intbv(0)[column_bits:],
                     False,
                     job_rows,
                     False,

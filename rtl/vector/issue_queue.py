@@ -9,7 +9,7 @@ from rtl.convert import module
 
 
 @module
-def instruction_queue(
+def issue_queue(
     clk,
     rst,
     any_sample,
