@@ -1,0 +1,405 @@
+"""Writes keys and values into the KV cache."""
+
+from __future__ import annotations
+
+from myhdl import Signal, always, always_comb, concat, enum, instances, intbv, modbv
+
+from rtl.common.config import ChipConfig, bits_for
+from rtl.common.fifo import fifo
+from rtl.common.interfaces import ADDRESS_BITS, kv_units
+from rtl.common.isa import FIELDS, Epilogue
+from rtl.common.stream import Stream
+from rtl.convert import module
+from rtl.memory.kv_rows import kv_rows
+from rtl.memory.value_gather import value_gather
+
+EPILOGUE_LOW, EPILOGUE_HIGH = FIELDS["epilogue"].bit, FIELDS["epilogue"].bit + FIELDS["epilogue"].width
+HEAD_BLOCKS_LOW = FIELDS["head_blocks"].bit
+LAYER_LOW, HEAD_STRIDE_LOW = FIELDS["layer_offset"].bit, FIELDS["head_stride"].bit
+VALUE_OFFSET_LOW, VALUE_STRIDE_LOW = FIELDS["value_offset"].bit, FIELDS["value_stride"].bit
+EPILOGUE_VALUE = int(Epilogue.VALUE)
+
+
+@module
+def kv_writer(
+    clk,
+    rst,
+    kv_base,
+    kv_stride,
+    row_active,
+    row_slot,
+    row_position,
+    kv_start,
+    kv_instruction,
+    kv_valid,
+    kv_value,
+    kv_row,
+    kv_head,
+    kv_block,
+    kv_word,
+    kv_data,
+    kv_scale,
+    kv_last,
+    kv_end,
+    kv_release,
+    kv_idle,
+    kv_finished,
+    request_valid,
+    request_ready,
+    request_address,
+    request_beats,
+    request_window,
+    beat_valid,
+    beat_ready,
+    beat_data,
+    beat_strobe,
+    config: ChipConfig,
+):
+    """Turns the units of a KEY or VALUE instruction into write requests; see 'KV cache' in rtl/README.md.
+
+    A K unit becomes two single beats: its scale byte and its 32 bytes. V units are taken a head at a time, when those of all active
+    rows are there: for each, its scale byte; for each set of rows with one slot and one block of 32 tokens, a burst of 32 beats for each group
+    of channels. It does not look at responses, and does not check windows: it gives the slot's base, request_window.
+
+    Ports: clk; rst; kv_base, kv_stride; rows; kv_*: see rtl/README.md; kv_finished: pulse, every burst of the instruction has been handed over. request_*, beat_*: see
+    write_port.
+    """
+    R, P = config.rows, config.ports
+    W, B = config.bus_bits, config.bus_bytes
+    S, C = bits_for(config.slots), bits_for(config.context)
+    V8 = 8 * config.lanes
+    UNITS = kv_units(R)
+    WORDS = config.words
+    ROW_BITS = bits_for(R)
+    UNIT_BITS = ROW_BITS + 8 + 8 + 8
+    LOW = bits_for(B)
+    LANE_BITS = bits_for(config.group_tokens)
+    BLOCK_LOW = LOW + 5
+    GROUP_BITS = bits_for(-(-config.head_blocks // P))
+    PORT_BITS = P.bit_length() - 1
+    LAST_PORT = P - 1
+    PORT_PART = config.group_tokens - 32
+
+    state_t = enum(
+        "IDLE", "ROWS", "UNIT", "HEAD", "K_ADDRESS", "SCALE_REQUEST", "SCALE_BEAT", "K_DATA", "K_REQUEST",
+        "K_BEAT", "V_CHECK", "V_VALUE", "V_HEAD", "V_BLOCK", "V_REQUEST", "V_BEATS", "DONE",
+    )  # fmt: skip
+    state = Signal(state_t.IDLE)
+    is_value = Signal(bool(0))
+    ending = Signal(bool(0))
+    start_rows, rows_ready = [Signal(bool(0)) for _ in range(2)]
+    layer_offset, head_stride, value_offset, value_stride = [Signal(intbv(0)[32:]) for _ in range(4)]
+    head_blocks = Signal(intbv(0)[8:])
+    active_count = Signal(intbv(0)[bits_for(R + 1) :])
+    window, group_base, address = [Signal(intbv(0)[ADDRESS_BITS:]) for _ in range(3)]
+    head_offset = Signal(intbv(0)[ADDRESS_BITS:])
+    head_count = Signal(intbv(0)[8:])
+    slot = Signal(intbv(0)[S:])
+    position = Signal(intbv(0)[C:])
+    lane = Signal(intbv(0)[LANE_BITS:])
+    token_block = Signal(intbv(0)[C - 5 :])
+
+    unit_in, unit_out = Stream(UNIT_BITS), Stream(UNIT_BITS)
+    unit_count = Signal(intbv(0)[bits_for(UNITS + 1) :])
+    units = fifo(clk, rst, unit_in, unit_out, unit_count, depth=UNITS, width=UNIT_BITS, distributed=True)
+    unit_row = Signal(intbv(0)[ROW_BITS:])
+    unit_head, unit_block, unit_scale = [Signal(intbv(0)[8:]) for _ in range(3)]
+
+    word_in, word_out = Stream(V8), Stream(V8)
+    word_count = Signal(intbv(0)[bits_for(UNITS * WORDS + 1) :])
+    words = fifo(clk, rst, word_in, word_out, word_count, depth=UNITS * WORDS, width=V8)
+    collected = Signal(intbv(0)[256:])
+    words_left = Signal(intbv(0)[bits_for(WORDS + 1) :])
+
+    value_write, select, gather_start, gather_valid, gather_ready, taken = [Signal(bool(0)) for _ in range(6)]
+    pop = Signal(bool(0))
+    value_free = Signal(bool(0))
+    row_slot_in = Signal(intbv(0)[S:])
+    row_position_in = Signal(intbv(0)[C:])
+    write_data = Signal(intbv(0)[V8:])
+    write_block, write_head = [Signal(intbv(0)[8:]) for _ in range(2)]
+    write_word = Signal(intbv(0)[bits_for(WORDS) :])
+    write_last = Signal(bool(0))
+    group = Signal(modbv(0)[GROUP_BITS:])
+    blocks_left = Signal(intbv(0)[8:])
+    last_port = Signal(intbv(0)[bits_for(P) :])
+    gather_data = Signal(intbv(0)[W:])
+    gather_strobe = Signal(intbv(0)[B:])
+    beats_left = Signal(intbv(0)[6:])
+    last_beat = Signal(bool(0))
+    single_data = Signal(intbv(0)[W:])
+    single_strobe = Signal(intbv(0)[B:])
+    units_here = Signal(bool(0))
+    in_head = Signal(intbv(0)[bits_for(R + 1) :])
+
+    rows = kv_rows(
+        clk,
+        rst,
+        start_rows,
+        kv_base,
+        kv_stride,
+        layer_offset,
+        head_blocks,
+        row_active,
+        row_slot,
+        row_position,
+        rows_ready,
+        active_count,
+        unit_row,
+        window,
+        group_base,
+        slot,
+        position,
+        config,
+    )
+    gather = value_gather(
+        clk,
+        rst,
+        value_write,
+        write_block,
+        write_word,
+        write_data,
+        write_last,
+        write_head,
+        row_slot_in,
+        row_position_in,
+        select,
+        unit_head,
+        slot,
+        token_block,
+        value_free,
+        taken,
+        gather_start,
+        group,
+        last_port,
+        gather_valid,
+        gather_ready,
+        gather_data,
+        gather_strobe,
+        config,
+    )
+
+    @always_comb
+    def fields():
+        unit_in.payload.next = concat(kv_scale, kv_block, kv_head, kv_row)
+        unit_in.valid.next = kv_valid and kv_last
+        unit_row.next = unit_out.payload[ROW_BITS:]
+        unit_head.next = unit_out.payload[ROW_BITS + 8 : ROW_BITS]
+        unit_block.next = unit_out.payload[ROW_BITS + 16 : ROW_BITS + 8]
+        unit_scale.next = unit_out.payload[ROW_BITS + 24 : ROW_BITS + 16]
+        word_in.payload.next = kv_data
+        word_in.valid.next = kv_valid and not kv_value
+        lane.next = position[LANE_BITS:]
+        token_block.next = position[C:5]
+        kv_idle.next = state == state_t.IDLE
+        kv_release.next = pop
+        unit_out.ready.next = pop
+        value_free.next = pop and is_value
+        request_window.next = window
+        word_out.ready.next = (state == state_t.K_DATA) and (words_left != 0)
+
+    @always_comb
+    def offer():
+        units_here.next = unit_out.valid and (
+            not is_value or in_head != 0 or unit_count >= active_count or ending
+        )
+        request_valid.next = (
+            (state == state_t.SCALE_REQUEST) or (state == state_t.K_REQUEST) or (state == state_t.V_REQUEST)
+        )
+        request_address.next = address
+        request_beats.next = 1
+        if state == state_t.V_REQUEST:
+            request_beats.next = 32
+        gather_ready.next = (state == state_t.V_BEATS) and beat_ready
+        last_beat.next = (state == state_t.V_BEATS) and gather_valid and beat_ready and (beats_left == 1)
+
+    @always_comb
+    def give():
+        beat_valid.next = (state == state_t.SCALE_BEAT) or (state == state_t.K_BEAT)
+        beat_data.next = single_data
+        beat_strobe.next = single_strobe
+        if state == state_t.V_BEATS:
+            beat_valid.next = gather_valid
+            beat_data.next = gather_data
+            beat_strobe.next = gather_strobe
+        pop.next = (
+            ((state == state_t.K_BEAT) and beat_ready)
+            or ((state == state_t.V_CHECK) and taken)
+            or (last_beat and blocks_left <= P)
+        )
+
+    @always(clk.posedge)
+    def take_value_words():
+        value_write.next = 0
+        if kv_valid and kv_value and not rst:
+            value_write.next = 1
+            write_block.next = kv_block
+            write_word.next = kv_word
+            write_data.next = kv_data
+            write_last.next = kv_last
+            write_head.next = kv_head
+            slots = intbv(0)[R * S :]
+            positions = intbv(0)[R * C :]
+            slots[:] = row_slot >> (kv_row * S)
+            positions[:] = row_position >> (kv_row * C)
+            row_slot_in.next = slots[S:]
+            row_position_in.next = positions[C:]
+
+    @always(clk.posedge)
+    def prepare_single():
+        if state == state_t.SCALE_REQUEST:
+            single_strobe.next = 1 << lane
+            scales = intbv(0)[W:]
+            scales[:] = unit_scale
+            for i in range(LOW):
+                scales[:] = scales | (scales << (8 << i))
+            single_data.next = scales
+        elif state == state_t.K_REQUEST:
+            single_strobe.next = 0xFFFFFFFF << (lane & PORT_PART)
+            copies = intbv(0)[W:]
+            copies[:] = collected
+            for i in range(PORT_BITS):
+                copies[:] = copies | (copies << (256 << i))
+            single_data.next = copies
+
+    if WORDS > 1:
+
+        @always(clk.posedge)
+        def collect():
+            if word_out.valid and word_out.ready:
+                collected.next = concat(word_out.payload, collected[256:V8])
+
+    else:
+
+        @always(clk.posedge)
+        def collect():
+            if word_out.valid and word_out.ready:
+                collected.next = word_out.payload
+
+    @always(clk.posedge)
+    def keep_instruction():
+        if kv_start:
+            is_value.next = kv_instruction[EPILOGUE_HIGH:EPILOGUE_LOW] == EPILOGUE_VALUE
+            head_blocks.next = kv_instruction[HEAD_BLOCKS_LOW + 8 : HEAD_BLOCKS_LOW]
+            layer_offset.next = kv_instruction[LAYER_LOW + 32 : LAYER_LOW]
+            head_stride.next = kv_instruction[HEAD_STRIDE_LOW + 32 : HEAD_STRIDE_LOW]
+            value_offset.next = kv_instruction[VALUE_OFFSET_LOW + 32 : VALUE_OFFSET_LOW]
+            value_stride.next = kv_instruction[VALUE_STRIDE_LOW + 32 : VALUE_STRIDE_LOW]
+
+    @always(clk.posedge)
+    def find_last_port():
+        last_port.next = LAST_PORT
+        if blocks_left < P:
+            last_port.next = blocks_left - 1
+
+    @always(clk.posedge)
+    def run_units():
+        start_rows.next = 0
+        select.next = 0
+        gather_start.next = 0
+        kv_finished.next = 0
+        if rst:
+            state.next = state_t.IDLE
+            ending.next = 0
+            in_head.next = 0
+            head_count.next = 0
+        else:
+            if kv_end:
+                ending.next = 1
+            if pop and in_head != 0:
+                in_head.next = in_head - 1
+            if state == state_t.IDLE:
+                if kv_start:
+                    ending.next = 0
+                    start_rows.next = 1
+                    head_count.next = 0
+                    head_offset.next = 0
+                    in_head.next = 0
+                    state.next = state_t.ROWS
+            elif state == state_t.ROWS:
+                if rows_ready and not start_rows:
+                    state.next = state_t.UNIT
+            elif state == state_t.UNIT:
+                if units_here:
+                    if in_head == 0:
+                        in_head.next = active_count
+                    state.next = state_t.HEAD
+                elif ending and not unit_out.valid:
+                    state.next = state_t.DONE
+            elif state == state_t.HEAD:
+                address.next = group_base + head_offset
+                if head_count == unit_head:
+                    state.next = state_t.K_ADDRESS
+                    if is_value:
+                        state.next = state_t.SCALE_REQUEST
+                elif head_count < unit_head:
+                    head_offset.next = head_offset + head_stride
+                    head_count.next = head_count + 1
+                else:
+                    head_offset.next = 0
+                    head_count.next = 0
+            elif state == state_t.K_ADDRESS:
+                address.next = address + concat((concat(unit_block, intbv(0)[5:]) + unit_block) + 1, intbv(0)[LOW:])
+                state.next = state_t.SCALE_REQUEST
+            elif state == state_t.SCALE_REQUEST:
+                if request_ready:
+                    state.next = state_t.SCALE_BEAT
+            elif state == state_t.SCALE_BEAT:
+                if beat_ready:
+                    state.next = state_t.K_DATA
+                    words_left.next = WORDS
+                    if is_value:
+                        state.next = state_t.V_CHECK
+                    else:
+                        address.next = address + concat(lane[5:], intbv(0)[LOW:])
+            elif state == state_t.K_DATA:
+                if words_left == 0:
+                    address.next = address + B
+                    state.next = state_t.K_REQUEST
+                elif word_out.valid:
+                    words_left.next = words_left - 1
+            elif state == state_t.K_REQUEST:
+                if request_ready:
+                    state.next = state_t.K_BEAT
+            elif state == state_t.K_BEAT:
+                if beat_ready:
+                    state.next = state_t.UNIT
+            elif state == state_t.V_CHECK:
+                address.next = window + layer_offset
+                if taken:
+                    state.next = state_t.UNIT
+                else:
+                    select.next = 1
+                    state.next = state_t.V_VALUE
+            elif state == state_t.V_VALUE:
+                address.next = address + value_offset
+                state.next = state_t.V_HEAD
+            elif state == state_t.V_HEAD:
+                address.next = address + head_offset
+                state.next = state_t.V_BLOCK
+            elif state == state_t.V_BLOCK:
+                address.next = address + concat(token_block, intbv(0)[BLOCK_LOW:])
+                group.next = 0
+                blocks_left.next = head_blocks
+                state.next = state_t.V_REQUEST
+            elif state == state_t.V_REQUEST:
+                if request_ready:
+                    gather_start.next = 1
+                    beats_left.next = 32
+                    state.next = state_t.V_BEATS
+            elif state == state_t.V_BEATS:
+                if gather_valid and beat_ready:
+                    beats_left.next = beats_left - 1
+                if last_beat:
+                    address.next = address + value_stride
+                    group.next = group + 1
+                    blocks_left.next = blocks_left - P
+                    state.next = state_t.V_REQUEST
+                    if blocks_left <= P:
+                        blocks_left.next = 0
+                        state.next = state_t.UNIT
+            else:
+                kv_finished.next = 1
+                state.next = state_t.IDLE
+
+    return instances()

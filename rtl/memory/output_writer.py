@@ -1,0 +1,173 @@
+"""Writes logits and results into the output window."""
+
+from __future__ import annotations
+
+from myhdl import Signal, always, always_comb, concat, enum, instances, intbv
+
+from rtl.common.config import ChipConfig, bits_for
+from rtl.common.fifo import fifo
+from rtl.common.interfaces import ADDRESS_BITS, logits_units
+from rtl.common.stream import Stream
+from rtl.convert import module
+
+
+@module
+def output_writer(
+    clk,
+    rst,
+    output_base,
+    logits_offset,
+    logits_stride,
+    logits_valid,
+    logits_row,
+    logits_block,
+    logits_word,
+    logits_data,
+    logits_release,
+    result_valid,
+    result_ready,
+    result_offset,
+    result_data,
+    busy,
+    request_valid,
+    request_ready,
+    request_address,
+    request_beats,
+    beat_valid,
+    beat_ready,
+    beat_data,
+    beat_strobe,
+    config: ChipConfig,
+):
+    """A block of 32 logits becomes one burst, a result one strobed beat; see 'Output' in rtl/README.md.
+
+    The words of a block come in order; logits_word only tells the last one. Results wait for logits. It does not look at responses, and
+    does not check windows.
+
+    Ports: clk; rst; output_base, logits_offset, logits_stride; logits_*, result_*: see rtl/README.md; busy: something waits to be handed over. request_*, beat_*: see
+    write_port.
+    """
+    R = config.rows
+    W, B = config.bus_bits, config.bus_bytes
+    V32 = 32 * config.lanes
+    UNITS = logits_units(R)
+    WORDS = config.words
+    ROW_BITS = bits_for(R)
+    UNIT_BITS = ROW_BITS + 16
+    LOW = bits_for(B)
+    BEATS = 128 // B
+    LAST_WORD = WORDS - 1
+    ALL_BYTES = 2**B - 1
+    WORD_BYTES = 15
+
+    state_t = enum("IDLE", "ROW", "BLOCK", "REQUEST", "COLLECT", "BEAT", "RESULT_REQUEST", "RESULT_BEAT")
+    state = Signal(state_t.IDLE)
+    address = Signal(intbv(0)[ADDRESS_BITS:])
+    stride = Signal(intbv(0)[ADDRESS_BITS:])
+    row_left = Signal(intbv(0)[ROW_BITS:])
+    beats_left = Signal(intbv(0)[3:])
+    strobe = Signal(intbv(0)[B:])
+    gathered = Signal(intbv(0)[1024:])
+    appended = Signal(intbv(0)[1024:])
+    unit_in, unit_out = Stream(UNIT_BITS), Stream(UNIT_BITS)
+    unit_count = Signal(intbv(0)[bits_for(UNITS + 1) :])
+    units = fifo(clk, rst, unit_in, unit_out, unit_count, depth=UNITS, width=UNIT_BITS, distributed=True)
+    word_in, word_out = Stream(V32), Stream(V32)
+    word_count = Signal(intbv(0)[bits_for(UNITS * WORDS + 1) :])
+    words = fifo(clk, rst, word_in, word_out, word_count, depth=UNITS * WORDS, width=V32)
+    words_left = Signal(intbv(0)[bits_for(WORDS + 1) :])
+
+    @always_comb
+    def connect():
+        unit_in.valid.next = logits_valid and (logits_word == LAST_WORD)
+        unit_in.payload.next = concat(logits_block, logits_row)
+        word_in.valid.next = logits_valid
+        word_in.payload.next = logits_data
+        unit_out.ready.next = state == state_t.BLOCK
+        word_out.ready.next = (state == state_t.COLLECT) and (words_left != 0)
+        busy.next = (state != state_t.IDLE) or unit_out.valid or result_valid
+        request_valid.next = (state == state_t.REQUEST) or (state == state_t.RESULT_REQUEST)
+        request_address.next = address
+        request_beats.next = BEATS
+        if state == state_t.RESULT_REQUEST:
+            request_beats.next = 1
+        result_ready.next = (state == state_t.RESULT_BEAT) and beat_ready
+
+    @always_comb
+    def give():
+        beat_valid.next = (state == state_t.BEAT) or (state == state_t.RESULT_BEAT)
+        beat_data.next = gathered[W:]
+        beat_strobe.next = strobe
+
+    if WORDS > 1:
+
+        @always_comb
+        def append():
+            appended.next = concat(word_out.payload, gathered[1024:V32])
+
+    else:
+
+        @always_comb
+        def append():
+            appended.next = word_out.payload
+
+    @always(clk.posedge)
+    def run_units():
+        logits_release.next = 0
+        if rst:
+            state.next = state_t.IDLE
+        elif state == state_t.IDLE:
+            address.next = output_base + logits_offset
+            stride.next = logits_stride
+            row_left.next = unit_out.payload[ROW_BITS:]
+            strobe.next = ALL_BYTES
+            if unit_out.valid:
+                state.next = state_t.ROW
+            elif result_valid:
+                address.next = output_base + result_offset
+                state.next = state_t.RESULT_REQUEST
+        elif state == state_t.ROW:
+            # address + row * stride, a bit of the row at a time
+            if row_left == 0:
+                state.next = state_t.BLOCK
+            else:
+                if row_left[0]:
+                    address.next = address + stride
+                stride.next = concat(stride[ADDRESS_BITS - 1 :], False)
+                row_left.next = row_left >> 1
+        elif state == state_t.BLOCK:
+            address.next = address + concat(unit_out.payload[UNIT_BITS:ROW_BITS], intbv(0)[7:])
+            words_left.next = WORDS
+            state.next = state_t.COLLECT
+        elif state == state_t.COLLECT:
+            if words_left == 0:
+                logits_release.next = 1
+                state.next = state_t.REQUEST
+            elif word_out.valid:
+                words_left.next = words_left - 1
+                gathered.next = appended
+        elif state == state_t.REQUEST:
+            beats_left.next = BEATS
+            if request_ready:
+                state.next = state_t.BEAT
+        elif state == state_t.BEAT:
+            if beat_ready:
+                beats_left.next = beats_left - 1
+                gathered.next = gathered >> W
+                if beats_left == 1:
+                    state.next = state_t.IDLE
+        elif state == state_t.RESULT_REQUEST:
+            # The word in all lanes; the strobes choose one.
+            copies = intbv(0)[1024:]
+            copies[:] = result_data
+            for i in range(5):
+                copies[:] = copies | (copies << (32 << i))
+            gathered.next = copies
+            strobe.next = WORD_BYTES << address[LOW:]
+            if request_ready:
+                state.next = state_t.RESULT_BEAT
+        else:
+            if beat_ready:
+                state.next = state_t.IDLE
+
+    return instances()
