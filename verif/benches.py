@@ -52,6 +52,20 @@ BENCHES = (
     Bench("fp32_from_int", "verif.arith.bench_fp32_from_int", simulators=("icarus", "verilator")),
     Bench("mx_quantize_element", "verif.arith.bench_mx_quantize_element", simulators=("icarus", "verilator")),
     Bench("fp32_greater", "verif.arith.bench_fp32_greater", simulators=("icarus", "verilator")),
+    Bench("memory_read", "verif.memory.bench_memory_read"),
+    Bench(
+        "memory_read_wide",
+        "verif.memory.bench_memory_read",
+        simulators=("verilator",),
+        chips=("tiny", "edge", "server"),
+    ),
+    Bench("memory_read_lanes8", "verif.memory.bench_memory_read", {"lanes": 8}, ("verilator",)),
+    Bench(
+        "memory_read_odd",
+        "verif.memory.bench_memory_read",
+        {"lanes": 32, "rows": 1, "fifo_beats": 128, "burst_beats": 16, "slots": 8},
+        ("verilator",),
+    ),
 )
 
 

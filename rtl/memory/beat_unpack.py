@@ -20,7 +20,7 @@ def beat_unpack(
     parameter_ready,
     config: ChipConfig,
 ):
-    """W-bit beats to words of V * 32 bits, low part first, whichever is wider, at the full rate of the slower.
+    """W-bit beats to words of V * 32 bits, low part first, whichever is wider, at full rate.
 
     Beats of one tag come in whole words: every vector is a multiple of 32 elements. parameter_tag is the tag
     of the word's last beat. One word, or one beat, is held: parameter_valid comes the cycle after the beat.

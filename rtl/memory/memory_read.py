@@ -76,8 +76,8 @@ def memory_read(
 ):
     """All that the chip reads: weights and caches for the array, parameters for the vector unit, the program.
 
-    instruction queue (2) -> weight_stream -> burst_splitter -> read_port -> data FIFO -> array
-                                           instruction_fetch -^                 `-> (FIFO) -> beat_unpack -> vector
+    queue (2) -> weight_stream -> burst_splitter -> read_port -> data FIFO -> array
+                               instruction_fetch -^                 `-> (FIFO) -> beat_unpack -> vector
 
     Configuration, rows and passes are stable while an instruction is inside. Formats, window classes,
     fetch_*, kv_done: rtl/README.md and the blocks below. Beats of all destinations leave the data FIFO in the

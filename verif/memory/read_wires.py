@@ -69,7 +69,4 @@ def read_widths(config: ChipConfig) -> dict[str, int]:
 
 def read_signals(config: ChipConfig) -> dict[str, Signal]:
     """A fresh Signal for each port."""
-    return {
-        name: Signal(intbv(0)[width:]) if width else Signal(False)
-        for name, width in read_widths(config).items()
-    }
+    return {name: Signal(intbv(0)[width:]) if width else Signal(False) for name, width in read_widths(config).items()}
