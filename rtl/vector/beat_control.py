@@ -7,7 +7,8 @@ from myhdl import Signal, always, always_comb, concat, instances, intbv
 from rtl.common.config import bits_for
 from rtl.convert import module
 from rtl.vector.control_word import control_fields
-from rtl.vector.passes import BACK, FRONT, KIND_BITS, round_fields, selector_rom
+from rtl.vector.passes import BACK, FRONT, KIND_BITS, round_bits, round_fields, selector_rom
+from rtl.vector.unused import unused
 
 ORDER = (
     "row word bank column buffer source source_block parameter_block add1 function mul1 add2 mul2 add3 value_scale negate "
@@ -67,6 +68,8 @@ def beat_control(
     head_1 = Signal(intbv(0)[8:])
     front = Signal(intbv(0)[front_bits:])
     back = Signal(intbv(0)[back_bits:])
+
+    sink = unused(beat_round, round_bits(config))
 
     @always(clk.posedge)
     def register_beat():

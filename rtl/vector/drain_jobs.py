@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, always_comb, concat, instances, intbv
+from myhdl import ConcatSignal, Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import bits_for
 from rtl.convert import module
 from rtl.vector.job_counter import job_counter
+from rtl.vector.unused import unused
 
 
 @module
@@ -83,6 +84,9 @@ def drain_jobs(
         value_over,
         config=config,
     )
+
+    ignored = ConcatSignal(value_blocks, score_base, score_final, value_last)
+    rest = unused(ignored, count_bits + 18)
 
     @always_comb
     def choose():

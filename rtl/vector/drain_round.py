@@ -61,7 +61,8 @@ def drain_round(
     round is the last of its job, of its group; last_read: it is the last to read its bank; go: it may be handed on; round_data.
     """
     rom = PROPERTIES
-    selected = Signal(intbv(0)[6:])
+    selected = Signal(intbv(0)[7:])
+    biased = Signal(bool(0))
     column_bits = bits_for(config.columns)
     block_bits = bits_for(config.operand_blocks)
 
@@ -85,10 +86,11 @@ def drain_round(
         one_beat.next = selected[0]
         reads_bank.next = selected[1]
         writes_operand.next = selected[2]
-        reads_ring_a.next = has_bias or selected[3]
+        biased.next = has_bias and selected[5]
+        reads_ring_a.next = (has_bias and selected[5]) or selected[3]
         reads_ring_b.next = selected[3]
         writes_kv.next = selected[4]
-        waits_landing.next = pass_first and selected[5]
+        waits_landing.next = pass_first and selected[6]
         job_ends.next = index_after >= blocks
         group_ends.next = index_after >= blocks or column == last_column
 
@@ -152,7 +154,7 @@ def drain_round(
             physical,
             bank,
             rows,
-            has_bias,
+            biased,
             kind,
         )
 

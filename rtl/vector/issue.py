@@ -17,6 +17,7 @@ from rtl.vector.passes import KIND_BITS, Kind, round_bits, round_fields
 from rtl.vector.round_walker import round_walker
 from rtl.vector.thread_drain import thread_drain
 from rtl.vector.thread_softmax import thread_softmax
+from rtl.vector.unused import unused
 
 LANDING = 64  # cycles from grant to landed, at most
 RELEASE_DELAY = 8  # cycles from the grant of a beat to the end of its accumulator read, at most
@@ -258,6 +259,9 @@ def issue(
     )
     scores = landing_flags(clk, rst, scores_end, scores_buffer, score_take, score_ready, cycles=LANDING)
     inverses = landing_flags(clk, rst, inverses_end, inverses_buffer, inverse_take, inverse_ready, cycles=LANDING)
+
+    sink_a = unused(ring_a_level, level_h)
+    sink_b = unused(ring_b_level, level_h)
 
     @always_comb
     def unpack():

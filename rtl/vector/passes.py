@@ -142,7 +142,7 @@ PASSES: dict[Kind, dict[str, int]] = {
         destination=Destination.SAMPLER,
         check=1,
     ),
-    Kind.LOGITS_OUT: dict(source=Source.ACCUMULATOR, destination=Destination.LOGITS, check=1),
+    Kind.LOGITS_OUT: dict(source=Source.ACCUMULATOR, destination=Destination.LOGITS),
     Kind.SOFTMAX: dict(
         source=Source.SCORE,
         add1=Add1.SCALAR,
@@ -204,6 +204,15 @@ READS_BANK = (
 WRITES_OPERAND = (Kind.NORMALISE, Kind.QUANTIZE, Kind.ACTIVATE, Kind.WEIGHTED, Kind.SOFTMAX)
 READS_RINGS = (Kind.EMBED, Kind.NORMALISE)  # both; bias apart
 WRITES_KV = (Kind.KEY, Kind.VALUE_QUANTISE)
+TAKES_BIAS = (
+    Kind.QUANTIZE,
+    Kind.ACTIVATE,
+    Kind.RESIDUAL,
+    Kind.KEY,
+    Kind.VALUE,
+    Kind.LOGIT,
+    Kind.LOGITS_OUT,
+)
 AFTER_LANDING = (  # its first round waits until every earlier beat of the thread has landed
     Kind.MEAN,
     Kind.VARIANCE,
@@ -217,7 +226,9 @@ AFTER_LANDING = (  # its first round waits until every earlier beat of the threa
 PROPERTIES = tuple(
     sum(
         (kind in kinds) << bit
-        for bit, kinds in enumerate((ONE_BEAT, READS_BANK, WRITES_OPERAND, READS_RINGS, WRITES_KV, AFTER_LANDING))
+        for bit, kinds in enumerate(
+            (ONE_BEAT, READS_BANK, WRITES_OPERAND, READS_RINGS, WRITES_KV, TAKES_BIAS, AFTER_LANDING)
+        )
     )
     for kind in range(1 << KIND_BITS)
 )

@@ -8,6 +8,7 @@ from rtl.common.config import bits_for
 from rtl.common.interfaces import MINIMUM_ROUND
 from rtl.convert import module
 from rtl.vector.passes import round_bits, round_fields
+from rtl.vector.unused import unused
 
 ROW_INDEX_0, ROW_INDEX_1, ROW_INDEX_2, ROW_INDEX_3 = 0xAAAA, 0xCCCC, 0xF0F0, 0xFF00  # rows whose number has bit k
 
@@ -71,6 +72,8 @@ def round_walker(
     turn_ends = Signal(bool(0))
     round_ends = Signal(bool(0))
     ready = Signal(bool(0))
+
+    sink = unused(lowest_row, 5)
 
     @always_comb
     def offer():
