@@ -66,6 +66,7 @@ BENCHES = (
         {"lanes": 32, "rows": 1, "fifo_beats": 128, "burst_beats": 16, "slots": 8},
         ("verilator",),
     ),
+    Bench("vector_issue", "verif.vector.bench_issue", simulators=("icarus", "verilator"), chips=("tiny", "edge")),
 )
 
 

@@ -212,7 +212,7 @@ def thread_drain(
         # The row table is stable during a step.
         sample_rows.next = row_active & row_sample
         noise_rows.next = row_active & row_sample & ~row_greedy
-        logits_rows.next = row_active & row_logits
+        logits_rows.next = row_active & row_sample & row_logits
         noise_any.next = noise_rows != 0
         logits_any.next = logits_rows != 0
         embed_row.next = embed_rest & (~embed_rest + 1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, always_comb, concat, instances, intbv
+from myhdl import ConcatSignal, Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import bits_for
 from rtl.convert import module
 from rtl.vector.job_counter import job_counter
 from rtl.vector.passes import Kind
+from rtl.vector.unused import unused
 
 IDLE, SETTLE_1, SETTLE_2, SCORES, LOOK_1, LOOK_2, OFFER, SUMS = range(8)
 
@@ -76,6 +77,9 @@ def thread_softmax(
         exhausted,
         config=config,
     )
+
+    ignored = ConcatSignal(job_base, job_final_pass, job_last)
+    rest = unused(ignored, 18)
 
     @always_comb
     def drive():
