@@ -144,8 +144,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         shipped = ", ".join(models.names()) or "none"
         _refuse(
             directory,
-            f"{what}; give a directory with config.json and {WEIGHTS}, "
-            f"or a model that comes with mozg ({shipped})",
+            f"{what}; give a directory with config.json and {WEIGHTS}, or a model that comes with mozg ({shipped})",
         )
     config = read_config(directory)
     weights = _Weights(directory, config)
@@ -155,9 +154,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         return LayerNorm(weights.take(f"{name}.weight", width), weights.take(f"{name}.bias", width))
 
     def linear(name: str, size_in: int, size_out: int) -> Linear:
-        return Linear(
-            weights.take(f"{name}.weight", size_in, size_out), weights.take(f"{name}.bias", size_out)
-        )
+        return Linear(weights.take(f"{name}.weight", size_in, size_out), weights.take(f"{name}.bias", size_out))
 
     def split(both: Linear, part: int) -> Linear:
         columns = slice(part * width, (part + 1) * width)
@@ -219,8 +216,7 @@ def read_config(directory: Path) -> GPTConfig:
         if found.get(key, only) != only:
             _refuse(
                 path,
-                f"{key} is {json.dumps(found[key])}, only {json.dumps(only)} is supported; "
-                "give a decoder-only GPT-2",
+                f"{key} is {json.dumps(found[key])}, only {json.dumps(only)} is supported; give a decoder-only GPT-2",
             )
     for key in EMPTY:
         if found.get(key):
@@ -245,11 +241,7 @@ def read_config(directory: Path) -> GPTConfig:
             f"activation_function is {json.dumps(activation)}, supported are {', '.join(ACTIVATIONS)}; "
             "give a checkpoint trained with one of these",
         )
-    scale = (
-        1 / math.sqrt(size["width"] // size["heads"])
-        if _flag(path, found, "scale_attn_weights", True)
-        else 1.0
-    )
+    scale = 1 / math.sqrt(size["width"] // size["heads"]) if _flag(path, found, "scale_attn_weights", True) else 1.0
     by_layer = _flag(path, found, "scale_attn_by_inverse_layer_idx", False)
     # Changes the order of the arithmetic in half precision, not what is computed: without effect here.
     _flag(path, found, "reorder_and_upcast_attn", False)
@@ -431,8 +423,7 @@ def _epsilon(path: Path, found: dict[str, Any]) -> float:
     if type(value) not in (int, float) or not 0 < value < 1:
         _refuse(
             path,
-            f"layer_norm_epsilon is {json.dumps(value)}, expected a number between 0 and 1; "
-            "correct config.json",
+            f"layer_norm_epsilon is {json.dumps(value)}, expected a number between 0 and 1; correct config.json",
         )
     return float(value)
 
@@ -442,9 +433,7 @@ def _end_of_text(path: Path, found: dict[str, Any], vocabulary: int) -> int | No
     if value is None:
         return None
     if type(value) is not int or value < 0:
-        _refuse(
-            path, f"eos_token_id is {json.dumps(value)}, expected one token id or null; correct config.json"
-        )
+        _refuse(path, f"eos_token_id is {json.dumps(value)}, expected one token id or null; correct config.json")
     # A small vocabulary often keeps GPT-2's 50256: an id that never comes.
     return value if value < vocabulary else None
 

@@ -85,10 +85,7 @@ def write_weights(
     `dtype` is float32, float16 or bfloat16 (rounded to nearest even); `prefix` puts `transformer.` before
     every name but the LM head's.
     """
-    named = {
-        PREFIX + name if prefix and name != "lm_head.weight" else name: tensor
-        for name, tensor in tensors.items()
-    }
+    named = {PREFIX + name if prefix and name != "lm_head.weight" else name: tensor for name, tensor in tensors.items()}
     if shards == 1:
         write_tensors(directory / WEIGHTS, named, DTYPES[dtype])
         return

@@ -104,9 +104,7 @@ class ReferenceModel:
         return centred / np.sqrt(variance + self.config.epsilon) * norm.gamma + norm.beta  # [n, w]
 
     def _heads(self, x: Float) -> Float:
-        return x.reshape(-1, self.config.heads, self.config.head_dim).transpose(
-            1, 0, 2
-        )  # [n, w] -> [h, n, d]
+        return x.reshape(-1, self.config.heads, self.config.head_dim).transpose(1, 0, 2)  # [n, w] -> [h, n, d]
 
     def _cast(self, part: Any) -> Any:
         if isinstance(part, np.ndarray):
@@ -115,9 +113,7 @@ class ReferenceModel:
 
     def _check(self, tokens: NDArray[np.int64], end: int) -> None:
         if tokens.ndim != 1 or tokens.size == 0:
-            raise ValueError(
-                f"ids have shape {list(tokens.shape)}, expected one dimension with at least one id"
-            )
+            raise ValueError(f"ids have shape {list(tokens.shape)}, expected one dimension with at least one id")
         if tokens.min() < 0 or tokens.max() >= self.config.vocabulary:
             wrong = tokens[(tokens < 0) | (tokens >= self.config.vocabulary)][0]
             raise ValueError(f"id {wrong} is outside the vocabulary, 0 to {self.config.vocabulary - 1}")

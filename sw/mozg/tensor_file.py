@@ -81,17 +81,17 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
         if prefix == b"version ":
             raise TensorFileError("is a Git LFS pointer, the weights themselves were not downloaded")
         if len(prefix) == 8 and size > LARGEST_HEADER:
-            raise TensorFileError(
-                f"is not a safetensors file: its first 8 bytes give a header of {size} bytes"
-            )
+            raise TensorFileError(f"is not a safetensors file: its first 8 bytes give a header of {size} bytes")
         if 8 + size > length or len(prefix) < 8:
             raise TensorFileError(f"is truncated: {length} bytes, and its header ends at {8 + size}")
         raw = file.read(size)
     try:
         header = json.loads(raw)
+        if not isinstance(header, dict):
+            raise ValueError("it is no JSON object")
         header.pop("__metadata__", None)
         entries = {name: _entry(path, 8 + size, fields) for name, fields in header.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise TensorFileError(f"is not a safetensors file: its header is damaged ({error})") from None
     end = max((entry.start + entry.size for entry in entries.values()), default=8 + size)
     if end > length:

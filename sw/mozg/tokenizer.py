@@ -60,9 +60,7 @@ class Tokenizer:
         run: list[int] = []
         for token in ids:
             if not 0 <= token < self.vocabulary:
-                raise TokenizerError(
-                    f"id {token} is outside the model's vocabulary, 0 to {self.vocabulary - 1}"
-                )
+                raise TokenizerError(f"id {token} is outside the model's vocabulary, 0 to {self.vocabulary - 1}")
             if backend.id_to_token(int(token)) is None:
                 text += [backend.decode(run, skip_special_tokens=False), REPLACEMENT]
                 run = []
@@ -147,9 +145,7 @@ def _from_tokenizer_json(path: Path) -> tokenizers.Tokenizer:
 def _from_vocabulary_and_merges(path: Path) -> tokenizers.Tokenizer:
     for name, other in (("vocab.json", "merges.txt"), ("merges.txt", "vocab.json")):
         if not (path / name).exists():
-            raise TokenizerError(
-                f"{path}: {other} without {name}; byte-level BPE needs both, or one tokenizer.json"
-            )
+            raise TokenizerError(f"{path}: {other} without {name}; byte-level BPE needs both, or one tokenizer.json")
     if (path / "added_tokens.json").exists():
         raise TokenizerError(
             f"{path}: added_tokens.json beside vocab.json is not read; "

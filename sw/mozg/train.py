@@ -61,9 +61,7 @@ class Settings:
             if getattr(self, name) < 1:
                 raise MozgError(f"--{name} is {getattr(self, name)}, expected at least 1")
         if self.width % self.heads:
-            raise MozgError(
-                f"--width is {self.width}, not a multiple of --heads, {self.heads}; choose one that is"
-            )
+            raise MozgError(f"--width is {self.width}, not a multiple of --heads, {self.heads}; choose one that is")
 
 
 def import_torch() -> Any:
@@ -141,9 +139,7 @@ def build(settings: Settings, vocabulary: int) -> torch.nn.Module:
     return GPT().to(settings.device)
 
 
-def train(
-    settings: Settings, training: np.ndarray, held_out: np.ndarray, vocabulary: int
-) -> tuple[Any, float]:
+def train(settings: Settings, training: np.ndarray, held_out: np.ndarray, vocabulary: int) -> tuple[Any, float]:
     """The state of the best model (tensors by name) and its held-out loss in nats a token.
 
     `training` and `held_out` are token ids [n]; the training text must be longer than the context.
@@ -172,12 +168,8 @@ def train(
             nats = evaluate(model, settings, held_out)
             if nats < best:
                 best = nats
-                best_state = {
-                    name: value.detach().cpu().clone() for name, value in model.state_dict().items()
-                }
-            report(
-                f"training {loss.item():.4f}, held out {nats:.4f} nats a token", step, settings.steps, begin
-            )
+                best_state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+            report(f"training {loss.item():.4f}, held out {nats:.4f} nats a token", step, settings.steps, begin)
         elif step == FIRST_REPORT:
             report(f"training {loss.item():.4f} nats a token", step, settings.steps, begin)
     if best_state is None:
@@ -294,12 +286,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--text", type=Path, required=True, help="UTF-8 text; its last 10 %% is held out")
     parser.add_argument("--out", type=Path, required=True, help="directory to write")
-    parser.add_argument(
-        "--tokens", choices=("characters", "bpe"), default="characters", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--vocabulary", type=int, default=1024, help="ids of --tokens bpe; default: %(default)s"
-    )
+    parser.add_argument("--tokens", choices=("characters", "bpe"), default="characters", help="default: %(default)s")
+    parser.add_argument("--vocabulary", type=int, default=1024, help="ids of --tokens bpe; default: %(default)s")
     default = Settings()
     for name, kind, what in (
         ("layers", int, "transformer blocks"),
