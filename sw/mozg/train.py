@@ -212,7 +212,7 @@ def evaluate(model: torch.nn.Module, settings: Settings, ids: np.ndarray) -> flo
 
 
 def write(out: Path, settings: Settings, vocabulary: int, state: Any, tokenizer: Any) -> None:
-    """Writes config.json, model.safetensors and tokenizer.json."""
+    """Writes config.json, model.safetensors, tokenizer.json and tokenizer_config.json."""
     tensors = {}
     for name, value in state.items():
         array = value.numpy()
@@ -230,6 +230,8 @@ def write(out: Path, settings: Settings, vocabulary: int, state: Any, tokenizer:
     )
     write_tensors(out / WEIGHTS, tensors)
     tokenizer.save(str(out / "tokenizer.json"))
+    # Without it, transformers reads the vocabulary of any model of type gpt2 as byte-level BPE.
+    (out / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}\n', encoding="utf-8")
 
 
 def report(what: str, step: int, steps: int, begin: float) -> None:
