@@ -60,6 +60,7 @@ def kv_rows(
     own_window = Signal(intbv(0)[ADDRESS_BITS:])
     entry = Signal(intbv(0)[WIDTH:])
     store = Signal(bool(0))
+    group_beats = Signal(intbv(0)[14:])
     always_read = Signal(bool(0))
     found = Signal(intbv(0)[WIDTH:])
 
@@ -74,6 +75,11 @@ def kv_rows(
         group_base.next = found[2 * ADDRESS_BITS : ADDRESS_BITS]
         slot.next = found[2 * ADDRESS_BITS + S : 2 * ADDRESS_BITS]
         position.next = found[WIDTH : 2 * ADDRESS_BITS + S]
+
+    @always_comb
+    def measure():
+        # One beat of V scales, 33 for each block of the head.
+        group_beats.next = concat(head_blocks, intbv(0)[5:]) + head_blocks + 1
 
     @always(clk.posedge)
     def compute():
@@ -107,8 +113,7 @@ def kv_rows(
                 slot_left.next = slot_left >> 1
         elif state == state_t.LAYER:
             address.next = address + layer_offset
-            # Beats of a group: one of V scales, 33 for each block of the head.
-            step.next = concat((concat(head_blocks, intbv(0)[5:]) + head_blocks) + 1, intbv(0)[LOW:])
+            step.next = concat(group_beats, intbv(0)[LOW:])
             group_left.next = positions[C:TOKEN_BITS]
             state.next = state_t.GROUP
         elif state == state_t.GROUP:

@@ -108,6 +108,7 @@ def kv_writer(
     word_in, word_out = Stream(V8), Stream(V8)
     word_count = Signal(intbv(0)[bits_for(UNITS * WORDS + 1) :])
     words = fifo(clk, rst, word_in, word_out, word_count, depth=UNITS * WORDS, width=V8)
+    beats_before = Signal(intbv(0)[14:])
     collected = Signal(intbv(0)[256:])
     words_left = Signal(intbv(0)[bits_for(WORDS + 1) :])
 
@@ -190,6 +191,7 @@ def kv_writer(
         word_in.payload.next = kv_data
         word_in.valid.next = kv_valid and not kv_value
         lane.next = position[LANE_BITS:]
+        beats_before.next = concat(unit_block, intbv(0)[5:]) + unit_block + 1
         token_block.next = position[C:5]
         kv_idle.next = state == state_t.IDLE
         kv_release.next = pop
@@ -339,7 +341,7 @@ def kv_writer(
                     head_offset.next = 0
                     head_count.next = 0
             elif state == state_t.K_ADDRESS:
-                address.next = address + concat((concat(unit_block, intbv(0)[5:]) + unit_block) + 1, intbv(0)[LOW:])
+                address.next = address + concat(beats_before, intbv(0)[LOW:])
                 state.next = state_t.SCALE_REQUEST
             elif state == state_t.SCALE_REQUEST:
                 if request_ready:

@@ -104,7 +104,6 @@ def value_bank(
         new_info.next = concat(write_head, write_slot, write_position)
         write_address.next = concat(write_unit, write_block[PORT_BITS + GROUP_BITS : PORT_BITS], write_word)
         read_address.next = concat(read_unit, group, read_word)
-        lane.next = info[5:]
         bytes_out.next = all_shifted
         complete.next = count != 0
 
@@ -119,6 +118,7 @@ def value_bank(
         if rst:
             member.next = 0
             taken.next = 0
+            lane.next = 0
         else:
             if free:
                 taken.next = 0
@@ -133,6 +133,7 @@ def value_bank(
                 ):
                     member.next = 1
                     taken.next = 1
+                    lane.next = info[5:]
             if member:
                 lanes.next = 1 << lane
 
