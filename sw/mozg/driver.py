@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rtl.common.registers import ID_VALUE, VERSION_VALUE, RowFault, RowFlag
+from rtl.common.registers import ID_VALUE, VERSION_VALUE, ErrorCode, RowFault, RowFlag
 
 from . import fp32
 from .compiler import Image
@@ -134,8 +134,9 @@ class Driver:
                 device.write_register(f"row{index}_{name}", value)
         device.write_register("steps", steps)
         cycles = device.run(self._run_limit * steps)
+        if device.read_register("error") in (ErrorCode.NONE, ErrorCode.NO_ROWS):
+            self._check_faults(rows)
         device.check_status()
-        self._check_faults(rows)
         done = device.read_register("steps_done")
         return StepResult(self._tokens(rows, done), cycles, device.counters() if cycles else {})
 

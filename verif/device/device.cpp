@@ -5,15 +5,28 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <vector>
 
 #include TOP_HEADER
+#include ROOT_HEADER
 #include "dram.h"
 #include "verilated.h"
 #if VM_TRACE_FST
 #include "verilated_fst_c.h"
 #endif
 
+// A signal of the top module, made public by monitor.vlt.
+#define GLUE_(module, name) module##__DOT__##name
+#define GLUE(module, name) GLUE_(module, name)
+#define SIGNAL(name) top->rootp->GLUE(TOP_MODULE, name)
+
 namespace {
+
+// An operand block as the vector unit writes it.
+struct OperandBlock {
+    uint32_t block, row, scale;
+    int8_t elements[32];
+};
 
 struct Device {
     VerilatedContext context;
@@ -21,6 +34,9 @@ struct Device {
     std::unique_ptr<Dram> dram;
     uint32_t beat_bytes;
     uint64_t cycles = 0;
+    bool monitoring = false;
+    OperandBlock current{};
+    std::vector<OperandBlock> blocks;
 #if VM_TRACE_FST
     std::unique_ptr<VerilatedFstC> trace;
 #endif
@@ -69,6 +85,17 @@ struct Device {
         top->m_axi_bresp = dram->b_resp;
         edge(false);
         cycles++;
+        if (monitoring && SIGNAL(operand_write)) monitor();
+    }
+
+    void monitor() {
+        const uint32_t word = SIGNAL(operand_word);
+        std::memcpy(current.elements + word * LANES, &SIGNAL(operand_data), LANES);
+        if (word != 32 / LANES - 1) return;
+        current.block = SIGNAL(operand_block);
+        current.row = SIGNAL(operand_row);
+        current.scale = SIGNAL(operand_scale);
+        blocks.push_back(current);
     }
 };
 
@@ -176,6 +203,20 @@ uint64_t mozg_run(void *handle, uint64_t limit) {
 }
 
 uint64_t mozg_cycles(void *handle) { return static_cast<Device *>(handle)->cycles; }
+
+// Record the operand blocks written from now on (forgetting those before), or stop.
+void mozg_monitor(void *handle, int on) {
+    auto *device = static_cast<Device *>(handle);
+    device->monitoring = on;
+    if (on) device->blocks.clear();
+}
+
+// Up to `limit` recorded blocks in the order of writing; returns how many there are.
+uint64_t mozg_monitor_read(void *handle, OperandBlock *blocks, uint64_t limit) {
+    const auto &recorded = static_cast<Device *>(handle)->blocks;
+    for (uint64_t i = 0; i < recorded.size() && i < limit; i++) blocks[i] = recorded[i];
+    return recorded.size();
+}
 
 // Statistics of the memory model: beats read, beats written, cycles lost to refresh, row misses, turnarounds.
 void mozg_memory_counters(void *handle, uint64_t *values) {

@@ -1,4 +1,4 @@
-"""Builds the whole chip in Icarus and runs its server: `python -m verif.device.icarus_build CHIP`, started by IcarusDevice."""
+"""Builds the whole chip in Icarus and runs its server: `python -m verif.device.icarus_build CHIP`, for IcarusDevice."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The whole chip in Icarus as a server: a cocotb test that obeys commands from a socket.
 
 sw/mozg/device/icarus.py is the client. A command is a JSON line: {"write": [offset, value]}, {"read": offset},
-{"run": limit} or {"close": true}; the answer is a JSON line with "value", or "error". The memory is a file that both sides
-map. Simulation time passes only within a command.
+{"run": limit} or {"close": true}; the answer is a JSON line with "value", or "error". The memory is a file that both
+sides map. Simulation time passes only within a command.
 """
 
 from __future__ import annotations
@@ -10,135 +10,14 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections import deque
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
-from cocotb.triggers import ReadOnly, RisingEdge
+
+from verif.device.chip_agent import read_register, run_until_interrupt, start, write_register
 
 SOCKET = "MOZG_ICARUS_SOCKET"
 MEMORY = "MOZG_ICARUS_MEMORY"
-LATENCY = 8  # cycles from a read address to its first beat
-BUS_TIMEOUT = 10_000
-OKAY, DECODE_ERROR = 0, 3
-
-
-class Memory:
-    """An AXI4 memory that answers in order, a beat a cycle, after a fixed latency."""
-
-    def __init__(self, dut, buffer: np.ndarray):
-        self.dut, self.buffer = dut, buffer
-        self.beat = len(dut.m_axi_rdata) // 8
-        self.reads: deque[list[int]] = deque()
-        self.writes: deque[list[int]] = deque()
-        self.answers: deque[int] = deque()
-        self.cycle = 0
-        for name in ("rvalid", "bvalid", "rid", "bid", "rlast", "rresp", "bresp", "rdata"):
-            getattr(dut, f"m_axi_{name}").value = 0
-        for name in ("arready", "awready", "wready"):
-            getattr(dut, f"m_axi_{name}").value = 1
-
-    async def serve(self) -> None:
-        """Forever: what the chip showed before each edge is taken, what the memory answers is driven after it."""
-        dut = self.dut
-        read_shown = answer_shown = False
-        while True:
-            await RisingEdge(dut.clk)
-            self.cycle += 1
-            if int(dut.rst.value):
-                continue
-            if read_shown and int(dut.m_axi_rready.value):
-                read_shown = False
-            if answer_shown and int(dut.m_axi_bready.value):
-                answer_shown = False
-            if int(dut.m_axi_arvalid.value):
-                self.reads.append([int(dut.m_axi_araddr.value), int(dut.m_axi_arlen.value) + 1, self.cycle + LATENCY])
-            if int(dut.m_axi_awvalid.value):
-                self.writes.append([int(dut.m_axi_awaddr.value), OKAY])
-            if int(dut.m_axi_wvalid.value):
-                self.write_beat()
-            if not read_shown and self.reads and self.reads[0][2] <= self.cycle:
-                self.show_read()
-                read_shown = True
-            elif not read_shown:
-                dut.m_axi_rvalid.value = 0
-            if not answer_shown and self.answers:
-                dut.m_axi_bresp.value = self.answers.popleft()
-                dut.m_axi_bvalid.value = 1
-                answer_shown = True
-            elif not answer_shown:
-                dut.m_axi_bvalid.value = 0
-            # A data beat is taken only when its address is known by then.
-            dut.m_axi_wready.value = int(bool(self.writes))
-
-    def show_read(self) -> None:
-        burst = self.reads[0]
-        inside = burst[0] + self.beat <= self.buffer.size
-        data = self.buffer[burst[0] : burst[0] + self.beat].tobytes() if inside else bytes(self.beat)
-        self.dut.m_axi_rdata.value = int.from_bytes(data, "little")
-        self.dut.m_axi_rresp.value = OKAY if inside else DECODE_ERROR
-        self.dut.m_axi_rlast.value = int(burst[1] == 1)
-        self.dut.m_axi_rvalid.value = 1
-        burst[0] += self.beat
-        burst[1] -= 1
-        if burst[1] == 0:
-            self.reads.popleft()
-
-    def write_beat(self) -> None:
-        if not int(self.dut.m_axi_wready.value):
-            return
-        burst = self.writes[0]
-        if burst[0] + self.beat <= self.buffer.size:
-            strobe = int(self.dut.m_axi_wstrb.value)
-            if strobe:
-                data = np.frombuffer(self.dut.m_axi_wdata.value.to_unsigned().to_bytes(self.beat, "little"), np.uint8)
-                lanes = np.array([strobe >> i & 1 for i in range(self.beat)], dtype=bool)
-                self.buffer[burst[0] : burst[0] + self.beat][lanes] = data[lanes]
-        else:
-            burst[1] = DECODE_ERROR
-        burst[0] += self.beat
-        if int(self.dut.m_axi_wlast.value):
-            self.answers.append(burst[1])
-            self.writes.popleft()
-
-
-async def write_register(dut, offset: int, value: int) -> int:
-    """An AXI4-Lite write; the response, or -1."""
-    dut.s_axi_awaddr.value = offset
-    dut.s_axi_wdata.value = value
-    dut.s_axi_wstrb.value = 15
-    dut.s_axi_awvalid.value = dut.s_axi_wvalid.value = dut.s_axi_bready.value = 1
-    for _ in range(BUS_TIMEOUT):
-        await ReadOnly()
-        address_taken, data_taken = int(dut.s_axi_awready.value), int(dut.s_axi_wready.value)
-        answered, response = int(dut.s_axi_bvalid.value), int(dut.s_axi_bresp.value)
-        await RisingEdge(dut.clk)
-        if address_taken:
-            dut.s_axi_awvalid.value = 0
-        if data_taken:
-            dut.s_axi_wvalid.value = 0
-        if answered:
-            dut.s_axi_bready.value = 0
-            return response
-    return -1
-
-
-async def read_register(dut, offset: int) -> tuple[int, int]:
-    """An AXI4-Lite read: (response or -1, value)."""
-    dut.s_axi_araddr.value = offset
-    dut.s_axi_arvalid.value = dut.s_axi_rready.value = 1
-    for _ in range(BUS_TIMEOUT):
-        await ReadOnly()
-        taken, answered = int(dut.s_axi_arready.value), int(dut.s_axi_rvalid.value)
-        response, value = int(dut.s_axi_rresp.value), int(dut.s_axi_rdata.value) if answered else 0
-        await RisingEdge(dut.clk)
-        if taken:
-            dut.s_axi_arvalid.value = 0
-        if answered:
-            dut.s_axi_rready.value = 0
-            return response, value
-    return -1, 0
 
 
 async def obey(dut, command: dict) -> dict:
@@ -149,26 +28,12 @@ async def obey(dut, command: dict) -> dict:
     if "read" in command:
         response, value = await read_register(dut, command["read"])
         return {"error": response} if response else {"value": value}
-    cycles = 0
-    while cycles < command["run"] and not int(dut.irq.value):
-        await RisingEdge(dut.clk)
-        cycles += 1
-    return {"value": cycles}
+    return {"value": await run_until_interrupt(dut, command["run"])}
 
 
 @cocotb.test()
 async def serve(dut) -> None:
-    buffer = np.memmap(os.environ[MEMORY], dtype=np.uint8, mode="r+")
-    memory = Memory(dut, buffer)
-    for name in ("awvalid", "wvalid", "bready", "arvalid", "rready"):
-        getattr(dut, f"s_axi_{name}").value = 0
-    dut.rst.value = 1
-    cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
-    cocotb.start_soon(memory.serve())
-    for _ in range(8):
-        await RisingEdge(dut.clk)
-    dut.rst.value = 0
-    await RisingEdge(dut.clk)
+    await start(dut, np.memmap(os.environ[MEMORY], dtype=np.uint8, mode="r+"))
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(os.environ[SOCKET])
         stream = client.makefile("rw")

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtl.common.config import ChipConfig
+from rtl.convert import Converted
 
 from .base import Device, DeviceError
 from .memory import DDR4, DramStructure, MemoryConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "verif" / "device"
+MONITOR = SOURCES / "monitor.vlt"
 BUILD = ROOT / "build" / "device"
 OPTIMISE = "-O3 -fno-plt -fno-semantic-interposition"
 MEMORY_COUNTERS = ("read_beats", "write_beats", "refresh_stalls", "row_miss_stalls", "turnaround_stalls")
@@ -38,7 +40,7 @@ def build(chip: ChipConfig, trace: bool = False, progress: Callable[[str], None]
         progress(f"convert the RTL of {chip.name!r} to Verilog")
         top = convert_chip(chip, directory / "verilog")
         prepare_environment()
-        sources = [SOURCES / "device.cpp", SOURCES / "dram.h"]
+        sources = [SOURCES / "device.cpp", SOURCES / "dram.h", MONITOR]
         digest = hashlib.sha256(OPTIMISE.encode())
         for path in [*top.files, *sources, Path(__file__)]:
             digest.update(Path(path).read_bytes())
@@ -48,11 +50,11 @@ def build(chip: ChipConfig, trace: bool = False, progress: Callable[[str], None]
         for old in directory.glob("mozg_*.so"):
             old.unlink()
         progress(f"compile the chip {chip.name!r} with Verilator (about a minute, once)")
-        _compile(top, directory, library, trace)
+        _compile(top, chip, directory, library, trace)
     return library
 
 
-def _compile(top, directory: Path, library: Path, trace: bool) -> None:
+def _compile(top: Converted, chip: ChipConfig, directory: Path, library: Path, trace: bool) -> None:
     objects = directory / "verilated"
     log = directory / "build.log"
     command = ["verilator", "--cc", "--build", "-j", "2", "--top-module", top.name, "--prefix", "Vchip"]
@@ -64,13 +66,14 @@ def _compile(top, directory: Path, library: Path, trace: bool) -> None:
     root = Path(environment["VERILATOR_ROOT"]) / "include"
     temporary = library.with_suffix(".tmp")
     flags = [*OPTIMISE.split(), "-std=c++17", "-shared", "-fPIC", f"-I{objects}", f"-I{root}", f"-I{root}/vltstd"]
-    flags += ['-DTOP_HEADER="Vchip.h"', "-DTOP_CLASS=Vchip", f"-DVM_TRACE_FST={int(trace)}", f"-DVM_TRACE={int(trace)}"]
+    flags += ['-DTOP_HEADER="Vchip.h"', "-DTOP_CLASS=Vchip", f"-DLANES={chip.lanes}", f"-DTOP_MODULE={top.name}"]
+    flags += ['-DROOT_HEADER="Vchip___024root.h"', f"-DVM_TRACE_FST={int(trace)}", f"-DVM_TRACE={int(trace)}"]
     link = ["g++", *flags, str(SOURCES / "device.cpp"), "-Wl,--whole-archive", str(objects / "libVchip.a")]
     link += [str(objects / "libverilated.a"), "-Wl,--no-whole-archive", "-lpthread", "-lz"]
     link += ["-llz4"] if trace else []
     link += ["-o", str(temporary)]
     with log.open("w") as output:
-        for step in ([*command, *map(str, top.files)], link):
+        for step in ([*command, str(MONITOR), *map(str, top.files)], link):
             output.write(" ".join(step) + "\n")
             output.flush()
             if subprocess.run(step, stdout=output, stderr=subprocess.STDOUT, env=environment).returncode:
@@ -109,6 +112,9 @@ class VerilatorDevice(Device):
         library.mozg_read_register.argtypes = [pointer, ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
         library.mozg_run.restype = ctypes.c_uint64
         library.mozg_run.argtypes = [pointer, ctypes.c_uint64]
+        library.mozg_monitor.argtypes = [pointer, ctypes.c_int]
+        library.mozg_monitor_read.restype = ctypes.c_uint64
+        library.mozg_monitor_read.argtypes = [pointer, pointer, ctypes.c_uint64]
         library.mozg_memory_counters.argtypes = [pointer, ctypes.POINTER(ctypes.c_uint64)]
         self._library = library
         self._memory = np.zeros(size, dtype=np.uint8)
@@ -157,6 +163,17 @@ class VerilatorDevice(Device):
             if count < chunk:
                 break
         return done
+
+    def start_monitor(self) -> None:
+        """Record the operand blocks written from now on."""
+        self._library.mozg_monitor(self._handle, 1)
+
+    def read_monitor(self) -> list[tuple[int, int, NDArray[np.int8], int]]:
+        """(block, row, 32 elements, scale) of each operand block recorded, in the order of writing."""
+        count = self._library.mozg_monitor_read(self._handle, None, 0)
+        blocks = np.zeros(count, dtype=[("block", "<u4"), ("row", "<u4"), ("scale", "<u4"), ("elements", "i1", 32)])
+        self._library.mozg_monitor_read(self._handle, blocks.ctypes.data, count)
+        return [(int(b["block"]), int(b["row"]), b["elements"], int(b["scale"])) for b in blocks]
 
     def memory_counters(self) -> dict[str, int]:
         """Statistics of the DRAM model since it was opened."""

@@ -1,0 +1,179 @@
+"""The driver on every device: the same requests give the same bits, and the same mistakes the same errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mozg.checkpoint import load_checkpoint
+from mozg.compiler import compile_model
+from mozg.device import DeviceError, open_device
+from mozg.device.memory import DDR4
+from mozg.driver import Driver, Row, RowError
+from mozg.random_checkpoint import make_random_checkpoint
+from rtl.common.config import PRESETS
+from rtl.common.registers import COUNTERS, ErrorCode, RowFlag
+
+CHIP = PRESETS["tiny"]
+DEVICES = ("model", "verilator", pytest.param("icarus", marks=pytest.mark.slow))
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "small"
+    make_random_checkpoint(path, layers=1, heads=2, width=48, context=40, vocabulary=37, seed=5)
+    return compile_model(load_checkpoint(path), CHIP)
+
+
+@pytest.fixture(scope="module")
+def expected(image):
+    """Greedy tokens of prompt 5, 6, 7 and 12 more, from the model."""
+    with open_device("model", CHIP, image.memory.size) as device:
+        return generate(Driver(device, image), [5, 6, 7], 12)
+
+
+@pytest.fixture(params=DEVICES)
+def driver(request, image):
+    with open_device(request.param, CHIP, image.memory.size) as device:
+        yield Driver(device, image, fill=0xFF)
+
+
+def generate(driver: Driver, prompt: list[int], count: int, **options) -> list[int]:
+    """Tokens after a prompt, a step each."""
+    tokens = list(prompt)
+    for position in range(len(prompt) + count - 1):
+        sample = position >= len(prompt) - 1
+        result = driver.step([Row(0, position, tokens[position], sample=sample, **options)])
+        if sample:
+            tokens.append(result.tokens[0][0])
+    return tokens[len(prompt) :]
+
+
+def test_capabilities_are_the_configuration(driver):
+    assert driver.device.read_register("cap_rows") == CHIP.rows
+    assert driver.device.read_register("cap_context") == CHIP.context
+    assert driver.device.read_register("id").to_bytes(4, "little") == b"MOZG"
+
+
+def test_tokens_equal_the_model(driver, expected):
+    assert generate(driver, [5, 6, 7], 12) == expected
+
+
+def test_many_steps_in_one_run_equal_single_steps(driver, expected):
+    for position, token in enumerate([5, 6]):
+        driver.step([Row(0, position, token)])
+    result = driver.step([Row(0, 2, 7, sample=True)], steps=12)
+    assert [step[0] for step in result.tokens] == expected
+
+
+def test_a_run_ends_at_a_stop_id(driver, expected):
+    for position, token in enumerate([5, 6]):
+        driver.step([Row(0, position, token)])
+    stop = expected[4]
+    first = expected.index(stop)
+    result = driver.step([Row(0, 2, 7, sample=True, stop=(stop,))], steps=12)
+    assert [step[0] for step in result.tokens] == expected[: first + 1]
+    control = driver.device.read_register("row0_control")
+    assert control >> RowFlag.STOPPED & 1 and not control >> RowFlag.ACTIVE & 1
+
+
+def test_a_run_ends_when_the_context_is_full(driver, image):
+    result = driver.step([Row(0, 0, 1, sample=True)], steps=image.context + 5)
+    assert len(result.tokens) == image.context
+    assert driver.device.read_register("row0_control") >> RowFlag.FULL & 1
+
+
+def test_two_sequences_beside_each_other_equal_each_alone(driver, expected):
+    other = generate(driver, [9], 6)
+    both = {0: [5, 6, 7], 1: [9]}
+    for position in range(8):
+        rows = [
+            Row(slot, position, tokens[position], sample=position >= start)
+            for (slot, tokens), start in zip(both.items(), (2, 0), strict=True)
+        ]
+        for slot, token in enumerate(driver.step(rows).tokens[0]):
+            if token is not None:
+                both[slot].append(token)
+    assert both[0][3:] == expected[:6]
+    assert both[1][1:7] == other
+
+
+def test_a_slot_that_is_not_there_is_a_row_error(driver, image):
+    with pytest.raises(RowError, match="outside the KV cache"):
+        driver.step([Row(image.slots, 0, 1, sample=True)])
+
+
+def test_infinity_in_the_embedding_is_a_row_error_of_that_row_only(driver, image, expected):
+    address = next(a for a, name in image.names.items() if name == "token_embedding") + 3 * 64 * 4
+    saved = driver.device.read_memory(address, 4)
+    driver.device.write_memory(address, np.array([np.inf], dtype="<f4").view(np.uint8))
+    for position, token in enumerate([5, 6]):
+        driver.step([Row(0, position, token)])
+    with pytest.raises(RowError, match="row 1: infinity or NaN"):
+        driver.step([Row(0, 2, 7, sample=True), Row(1, 0, 3, sample=True)])
+    words = driver.device.read_memory(image.regions["output"].base, 8).view("<u4")
+    assert words[0] == expected[0] and words[1] == 0xFFFFFFFF
+    driver.device.write_memory(address, saved)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "code"),
+    [(0, 0x7F, ErrorCode.OPCODE), (64 + 8, 0xFF, ErrorCode.WINDOW)],
+    ids=["unknown opcode", "weights outside their window"],
+)
+def test_a_corrupt_program_is_an_error_and_reset_recovers(driver, image, expected, offset, value, code):
+    address = image.regions["program"].base + offset
+    saved = driver.device.read_memory(address, 1)
+    driver.device.write_memory(address, np.array([value], dtype=np.uint8))
+    with pytest.raises(DeviceError, match=code.name):
+        driver.step([Row(0, 0, 5)])
+    driver.device.write_memory(address, saved)
+    driver.device.write_register("control", 2)
+    assert generate(driver, [5, 6, 7], 3) == expected[:3]
+
+
+def test_a_program_without_end_is_an_error(driver, image):
+    driver.device.write_register("program_size", image.regions["program"].size - 64)
+    with pytest.raises(DeviceError, match="PROGRAM_END"):
+        driver.step([Row(0, 0, 5)])
+
+
+def test_a_start_without_rows_is_an_error(driver):
+    driver.device.write_register("row0_control", 0)
+    driver.device.run(10_000)
+    with pytest.raises(DeviceError, match="NO_ROWS"):
+        driver.device.check_status()
+
+
+def test_a_bus_error_is_reported_with_its_address(image):
+    base = image.regions["weights"].base + 0x3000
+    memory = replace(DDR4, error_low=base, error_high=base + 64)
+    with open_device("verilator", CHIP, image.memory.size, memory=memory) as device:
+        with pytest.raises(DeviceError, match="READ_RESPONSE"):
+            driver = Driver(device, image)
+            driver.step([Row(0, 0, 1, sample=True)])
+        address = device.read_register("error_address_low")
+        assert address <= base < address + CHIP.burst_beats * CHIP.bus_bytes
+
+
+def test_a_memory_that_never_answers_ends_by_the_watchdog(image):
+    memory = replace(DDR4, latency=1 << 30)
+    with open_device("verilator", CHIP, image.memory.size, memory=memory) as device:
+        with pytest.raises(DeviceError, match="WATCHDOG"):
+            Driver(device, image)
+
+
+def test_counters_account_for_every_cycle_of_the_array(image):
+    with open_device("verilator", CHIP, image.memory.size) as device:
+        counters = Driver(device, image).step([Row(0, 0, 1, sample=True)]).counters
+    causes = ("array_beats", "stall_memory", "stall_operand", "stall_bank", "array_idle")
+    assert set(causes) < set(COUNTERS)
+    assert sum(counters[name] for name in causes) == counters["cycles"] > 0
+
+
+def test_power_up_state_does_not_matter(image, expected):
+    for seed in (2, 77):
+        with open_device("verilator", CHIP, image.memory.size, seed=seed) as device:
+            assert generate(Driver(device, image, fill=seed), [5, 6, 7], 4) == expected[:4]
