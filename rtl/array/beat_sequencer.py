@@ -1,0 +1,178 @@
+"""Taking of beats: what each one is, and when it can be taken."""
+
+from myhdl import Signal, always, always_comb, always_seq, concat, instances, intbv, modbv
+
+from rtl.array import STAGE_ADD, STAGE_WRITE
+from rtl.array.descriptors import group_bits
+from rtl.common.config import ChipConfig
+from rtl.convert import module
+
+@module
+def beat_sequencer(
+    clk,
+    rst,
+    block,
+    beat_valid,
+    beat_ready,
+    operand_ready,
+    take,
+    weight_1,
+    row_valid_1,
+    switch_1,
+    mxfp4_1,
+    scale_write_1,
+    unit_1,
+    index_1,
+    element_7,
+    fresh_8,
+    element_13,
+    value_scale_write,
+    value_scale_buffer,
+    value_scale_group,
+    bank_full,
+    bank_release,
+    busy,
+    consuming,
+    stall_memory,
+    stall_operand,
+    stall_bank,
+    array_idle,
+    config: ChipConfig,
+):
+    """Take the beats of one k block after the other: V scales, scale beats, 32 weight beats.
+
+    The first weight beat waits for the operands and, in the first k block of a group, for a free bank. Banks alternate
+    from group to group, beginning with 0; one is full when the group's last sum is written.
+
+    Ports: clk, rst; block: stream of k blocks (descriptors.py); beat_valid, beat_ready; operand_ready: the rows'
+    next operands are loaded; take: a beat is taken. A cycle later: weight_1: it is a weight beat, of output index_1;
+    row_valid_1: for these rows; switch_1: the first of its k block (a bit a row); mxfp4_1; scale_write_1: scale beat 0
+    or 1; unit_1: no scales; value_scale_write, _buffer, _group: it holds V scales. element_7, fresh_8, element_13: see
+    array_column. bank_full, bank_release; busy: something is in the pipeline or claimed. Of consuming, stall_memory,
+    stall_operand, stall_bank, array_idle exactly one is 1 in each cycle.
+    """
+    rows, group_width = config.rows, group_bits(config)
+    # An entry {last of its group, bank, output} goes down the line from stage 1 to the write.
+    entry = 7
+    line_bits, fresh_bits = entry * STAGE_WRITE, STAGE_ADD
+    read_low, write_low = entry * (STAGE_ADD - 2), entry * (STAGE_WRITE - 1)
+
+    active, mxfp4, scaled, first, last, buffer_number, value_scales = [Signal(bool(0)) for _ in range(7)]
+    weights, start, block_end, bank, finished = [Signal(bool(0)) for _ in range(5)]
+    mask = Signal(intbv(0)[rows:])
+    group = Signal(intbv(0)[group_width:])
+    scales_left, claimed = [Signal(intbv(0)[2:]) for _ in range(2)]
+    index = Signal(modbv(0)[5:])
+    line = Signal(intbv(0)[line_bits:])
+    fresh_line = Signal(intbv(0)[fresh_bits:])
+
+    @always_comb
+    def decide():
+        weigh = intbv(0)[1:]
+        opens = intbv(0)[1:]
+        operand_wait = intbv(0)[1:]
+        bank_wait = intbv(0)[1:]
+        able = intbv(0)[1:]
+        weigh[0] = active & (not value_scales) & (scales_left == 0)
+        opens[0] = weigh[0] & (index == 0)
+        operand_wait[0] = opens[0] & (not operand_ready)
+        bank_wait[0] = opens[0] & first & (claimed[bank] | bank_full[bank])
+        able[0] = active & (not operand_wait[0]) & (not bank_wait[0])
+        weights.next = weigh[0]
+        start.next = opens[0]
+        beat_ready.next = able[0]
+        take.next = able[0] & beat_valid
+        block_end.next = able[0] & beat_valid & weigh[0] & (index == 31)
+        consuming.next = able[0] & beat_valid
+        stall_memory.next = able[0] & (not beat_valid)
+        stall_operand.next = operand_wait[0]
+        stall_bank.next = bank_wait[0] & (not operand_wait[0])
+        array_idle.next = not active
+
+    @always_comb
+    def offer():
+        block.ready.next = (not active) | block_end
+        busy.next = active | (claimed != 0)
+
+    @always_seq(clk.posedge, reset=rst)
+    def step():
+        if (not active) | block_end:
+            active.next = block.valid
+        if block_end & last:
+            bank.next = not bank
+        if take & weights:
+            index.next = index + 1
+
+    @always(clk.posedge)
+    def describe():
+        if (not active) | block_end:
+            mask.next = block.payload[rows:]
+            mxfp4.next = block.payload[rows]
+            scaled.next = block.payload[rows + 1]
+            first.next = block.payload[rows + 2]
+            last.next = block.payload[rows + 3]
+            value_scales.next = block.payload[rows + 4]
+            buffer_number.next = block.payload[rows + 5]
+            group.next = block.payload[rows + 6 + group_width : rows + 6]
+            scales_left.next = 0
+            if block.payload[rows + 1]:
+                scales_left.next = 1
+                if block.payload[rows]:
+                    scales_left.next = 2
+        elif take & (not weights):
+            if value_scales:
+                value_scales.next = False
+            else:
+                scales_left.next = scales_left - 1
+
+    @always_seq(clk.posedge, reset=rst)
+    def classify():
+        weight_1.next = take & weights
+        row_valid_1.next = 0
+        switch_1.next = 0
+        if take & weights:
+            row_valid_1.next = mask
+            if start:
+                switch_1.next = mask
+        scale_write_1.next = 0
+        if take & (not weights) & (not value_scales):
+            if mxfp4 & (scales_left == 1):
+                scale_write_1.next = 2
+            else:
+                scale_write_1.next = 1
+        value_scale_write.next = take & value_scales
+
+    @always(clk.posedge)
+    def label():
+        if take:
+            mxfp4_1.next = mxfp4
+            unit_1.next = not scaled
+            index_1.next = index
+            value_scale_buffer.next = buffer_number
+            value_scale_group.next = group
+
+    @always_seq(clk.posedge, reset=rst)
+    def escort():
+        line.next = concat(line[line_bits - entry :], block_end & last, bank, index)
+        fresh_line.next = concat(fresh_line[fresh_bits - 1 :], first)
+
+    @always_comb
+    def pick():
+        element_7.next = line[read_low + 6 : read_low]
+        fresh_8.next = fresh_line[fresh_bits - 1]
+        element_13.next = line[write_low + 6 : write_low]
+        finished.next = line[write_low + 6]
+
+    @always_seq(clk.posedge, reset=rst)
+    def track_banks():
+        if finished:
+            bank_full.next[line[write_low + 5]] = True
+            claimed.next[line[write_low + 5]] = False
+        if take & start & first:
+            claimed.next[bank] = True
+        if bank_release[0]:
+            bank_full.next[0] = False
+        if bank_release[1]:
+            bank_full.next[1] = False
+
+    return instances()

@@ -1,0 +1,133 @@
+"""Reader of the operand RAM: brings the next block to the rows while they work on the current one."""
+
+from myhdl import Signal, always_seq, always, always_comb, instances, intbv, modbv
+
+from rtl.common.config import ChipConfig, bits_for
+from rtl.convert import module
+
+
+@module
+def operand_loader(
+    clk,
+    rst,
+    request,
+    operand_full,
+    switch_1,
+    advance,
+    read_enable,
+    read_block,
+    read_row,
+    read_word,
+    clear,
+    load_enable,
+    operand_ready,
+    config: ChipConfig,
+):
+    """For each requested block, wait until it is full, read its words for the rows of the request in ascending
+    order, and tell which row takes the word that leaves the RAM two cycles later.
+
+    The pipeline (address, RAM, output register) stops as a whole while its first word waits for the rows' shadow
+    registers. A block of 32 words is loaded in 32 cycles, with no gap before the next.
+
+    Ports: clk, rst; request ({clear, block, row mask}, stream): clear the block's full bit once read;
+    operand_full (a bit a block); switch_1: the rows take over what was loaded; advance: the pipeline moves;
+    read_enable, read_block, read_row, read_word: to the RAM; clear: with the last read of a block to be emptied;
+    load_enable (a bit a row): the RAM's output register is for this row; operand_ready: the rows can switch at
+    the end of the next cycle.
+    """
+    rows, row_end, words, word_end = config.rows, config.rows - 1, config.words, config.words - 1
+    block_bits, row_bits, word_bits = bits_for(config.operand_blocks), bits_for(rows), bits_for(words)
+
+    active, clears, armed = [Signal(bool(0)) for _ in range(3)]
+    pending, chosen, selected_1, selected_2 = [Signal(intbv(0)[rows:]) for _ in range(4)]
+    word = Signal(intbv(0)[word_bits:])
+    last, take = [Signal(bool(0)) for _ in range(2)]
+    valid_1, valid_2, last_1, last_2, loaded = [Signal(bool(0)) for _ in range(5)]
+
+    @always_comb
+    def choose():
+        """The lowest row that is still to be read."""
+        lowest = intbv(0)[rows:]
+        number = intbv(0)[row_bits:]
+        row = modbv(row_end)[row_bits:]
+        for i in range(rows):
+            if pending[rows - 1 - i]:
+                lowest[:] = 0
+                lowest[rows - 1 - i] = 1
+                number[:] = row
+            row[:] = row - 1
+        chosen.next = lowest
+        read_row.next = number
+
+    @always_comb
+    def decide():
+        move = intbv(0)[1:]
+        ending = intbv(0)[1:]
+        move[0] = (not valid_2) | (not loaded) | switch_1
+        ending[0] = (word == word_end) & (pending == chosen)
+        advance.next = move[0]
+        last.next = ending[0]
+        read_enable.next = active & move[0]
+        clear.next = active & move[0] & ending[0] & clears
+        take.next = armed & ((not active) | (move[0] & ending[0]))
+        request.ready.next = armed & ((not active) | (move[0] & ending[0]))
+        operand_ready.next = loaded | (valid_2 & last_2)
+        read_word.next = word
+
+    @always_seq(clk.posedge, reset=rst)
+    def arm():
+        # A block that is being emptied still reads as full.
+        armed.next = (
+            request.valid
+            & (not take)
+            & operand_full[request.payload[block_bits + rows : rows]]
+            & (not (active & clears & (read_block == request.payload[block_bits + rows : rows])))
+        )
+
+    @always_seq(clk.posedge, reset=rst)
+    def walk():
+        if take:
+            active.next = True
+            word.next = 0
+        elif active & advance:
+            if word == word_end:
+                word.next = 0
+                if last:
+                    active.next = False
+            else:
+                word.next = word + 1
+
+    @always(clk.posedge)
+    def follow():
+        if take:
+            clears.next = request.payload[block_bits + rows]
+            read_block.next = request.payload[block_bits + rows : rows]
+            pending.next = request.payload[rows:]
+        elif active & advance & (word == word_end):
+            pending.next = pending ^ chosen
+
+    @always_seq(clk.posedge, reset=rst)
+    def deliver():
+        if advance:
+            valid_1.next = active
+            valid_2.next = valid_1
+        if advance & valid_2:
+            loaded.next = last_2
+        elif switch_1:
+            loaded.next = False
+
+    @always(clk.posedge)
+    def escort():
+        if advance:
+            last_1.next = last
+            last_2.next = last_1
+            selected_1.next = chosen
+            selected_2.next = selected_1
+
+    @always_comb
+    def enable_rows():
+        load_enable.next = 0
+        if valid_2 & advance:
+            load_enable.next = selected_2
+
+    return instances()

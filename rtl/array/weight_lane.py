@@ -1,0 +1,77 @@
+"""Decoder of one weight byte into what the multipliers of a lane take."""
+
+from myhdl import Signal, always, always_comb, concat, instances, intbv, modbv
+
+from rtl.convert import module
+
+
+@module
+def weight_lane(clk, enable, mxfp4, element, weight, packed: bool):
+    """Register the multiplier's form of a weight byte while enable is high.
+
+    An MXFP4 byte holds two E2M1 weights, low nibble first; each is turned into twice its value, -12 to 12.
+    packed: weight (18 bits) is the int8, or odd * 2^13 + even.
+    Otherwise: weight (2 x 5 bits, signed) is the unsigned low nibble and the signed high nibble of the int8, or
+    even and odd.
+    """
+    even_register, odd_register = [Signal(intbv(0)[5:]) for _ in range(2)]
+
+    @always(clk.posedge)
+    def decode():
+        even = modbv(0)[5:]
+        odd = modbv(0)[5:]
+        if enable:
+            if mxfp4:
+                # Twice the magnitude of E2M1: 0 1 2 3 4 6 8 12.
+                even[3] = element[2] & element[1]
+                even[2] = element[2] & ((not element[1]) | element[0])
+                even[1] = (element[1] & (not element[2])) | (element[2] & (not element[1]) & element[0])
+                even[0] = element[0] & (not element[2])
+                odd[3] = element[6] & element[5]
+                odd[2] = element[6] & ((not element[5]) | element[4])
+                odd[1] = (element[5] & (not element[6])) | (element[6] & (not element[5]) & element[4])
+                odd[0] = element[4] & (not element[6])
+                if element[3]:
+                    even[:] = (even ^ 31) + 1
+                if element[7]:
+                    odd[:] = (odd ^ 31) + 1
+                if packed and even[4]:
+                    odd[:] = odd + 31  # the borrow
+            elif packed:
+                even[:] = element[5:]
+                if element[7]:
+                    odd[:] = 31
+            else:
+                even[4:] = element[4:]
+                odd[:] = concat(element[7], element[8:4])
+            even_register.next = even
+            odd_register.next = odd
+
+    if packed:
+        # Between the two: the sign of the even weight, or the upper bits of the byte.
+        middle = Signal(intbv(0)[8:])
+
+        @always(clk.posedge)
+        def extend():
+            fill = intbv(0)[8:]
+            if enable:
+                if mxfp4:
+                    if element[3] & (element[3:] != 0):
+                        fill[:] = 255
+                else:
+                    if element[7]:
+                        fill[:] = 255
+                    fill[3:] = element[8:5]
+                middle.next = fill
+
+        @always_comb
+        def merge():
+            weight.next = concat(odd_register, middle, even_register)
+
+    else:
+
+        @always_comb
+        def merge():
+            weight.next = concat(odd_register, even_register)
+
+    return instances()

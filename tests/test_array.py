@@ -1,0 +1,1 @@
+"""The array's bench in Verilator and Icarus."""
