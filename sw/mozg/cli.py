@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from rtl.common.config import PRESETS
 
+from .bandwidth import share_reached
+from .device.memory import MEMORIES
 from .errors import MozgError
+
+if TYPE_CHECKING:
+    from .llm import LLM, Generation, Step
 
 MODEL_HELP = "directory of a Hugging Face GPT-2 checkpoint, or the name of a shipped model (shakespeare)"
 DEVICES = {
@@ -26,6 +33,7 @@ DEVICES = {
     "model": "the bit-exact NumPy model of the chip",
     "float": "float32 GPT-2, the yardstick",
 }
+RTL = ("verilator", "icarus")
 status = Console(stderr=True)
 
 
@@ -34,22 +42,38 @@ def say(text: str) -> None:
     status.print(text, style="dim", highlight=False, markup=False)
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
+def write_file(path: Path, data: bytes | memoryview) -> None:
+    """Write a file whole or not at all; a device or a pipe is written as it is."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(data)
+            return
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
             temporary = Path(handle.name)
-            try:
-                handle.write(data)
-            except BaseException:
-                temporary.unlink()
-                raise
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        try:
+            temporary.write_bytes(data)
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        raise MozgError(f"{path} cannot be written: {error.strerror}; give a path in a folder that exists") from None
+        raise _unwritable(path, error.strerror) from None
+
+
+def check_writable(name: str | None) -> None:
+    """MozgError now, rather than after a long run, when a file to be written has no folder or is one."""
+    path = Path(name or ".output")
+    if path.is_dir():
+        raise _unwritable(path, "it is a folder")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise _unwritable(path, f"{path.parent} is not a folder that can be written to")
+
+
+def _unwritable(path: Path, reason: str) -> MozgError:
+    return MozgError(f"{path} cannot be written: {reason}; give a path in a folder of yours")
 
 
 def progress_bar(title: str) -> tuple[Progress, Callable[[int, int], None]]:
@@ -75,30 +99,17 @@ def parse_ids(text: str) -> list[int]:
         raise MozgError(f"--prompt-ids {text!r}: expected integers separated by commas, such as 1,2,3") from None
 
 
-def load(options: argparse.Namespace, device: str | None = None, **more: object):
+def load(options: argparse.Namespace, **more: object) -> LLM:
     """The LLM that the options name."""
     from .llm import load as load_llm
 
-    device = device or options.device
+    device = options.device
     extra = dict(more)
     if device == "verilator":
-        extra |= {"progress": say, "memory": memory_config(getattr(options, "memory", "ddr4"))}
+        extra |= {"progress": say, "memory": MEMORIES[options.memory]}
         if getattr(options, "waves", None):
             extra["trace"] = Path(options.waves)
     return load_llm(options.model, options.chip, device, options.weights, **extra)
-
-
-def memory_config(name: str):
-    from .device.memory import MEMORIES
-
-    return MEMORIES[name]
-
-
-def ideal_cycles(llm) -> float:
-    """Cycles that an ideal reader of the same memory needs for the weights of one step that samples."""
-    from .device.memory import DDR4
-
-    return llm.image.streamed_bytes / llm.chip.bus_bytes / DDR4.reader_share
 
 
 # Commands
@@ -106,54 +117,76 @@ def ideal_cycles(llm) -> float:
 
 def generate(options: argparse.Namespace) -> int:
     prompt = parse_ids(options.prompt_ids) if options.prompt_ids is not None else options.prompt
+    check_writable(options.json)
+    check_writable(options.waves)
+    if options.waves and options.device != "verilator":
+        raise MozgError(f"--waves: the device {options.device} writes none; use --device verilator")
     with load(options) as llm:
-        stream = llm.checkpoint.tokenizer.stream() if llm.checkpoint.tokenizer.available else None
+        tokenizer = llm.checkpoint.tokenizer
+        ids = llm.ids_of(prompt)
+        llm.check(ids, options.max_new_tokens, options.temperature, options.seed)
+        stream = tokenizer.stream() if tokenizer.available else None
         started = time.monotonic()
 
-        def show(token: int, step) -> None:
-            piece = stream.push(token) if stream else f"{token} "
-            print(piece, end="", flush=True)
+        def show(token: int, step: Step) -> None:
+            if stream is None:
+                print(f"{token} ", end="", flush=True)
+            elif token != llm.config.end_of_text:
+                print(stream.push(token), end="", flush=True)
 
         if isinstance(prompt, str):
             print(prompt, end="", flush=True)
-        result = llm.generate(prompt, options.max_new_tokens, options.temperature, options.seed, on_token=show)
-        print(stream.flush() if stream else "")
+        try:
+            result = llm.generate(ids, options.max_new_tokens, options.temperature, options.seed, on_token=show)
+        finally:
+            print(stream.flush() if stream else "", flush=True)  # errors come on a line of their own
         seconds = time.monotonic() - started
-        say(f"{len(result.ids)} tokens in {seconds:.1f} s, ended by {result.stopped}" + per_token(result))
+        say(f"{len(result.ids)} tokens in {seconds:.1f} s, ended by {result.stopped}{per_token(llm, result, options)}")
         if options.json:
-            record = result.as_dict() | {
-                "chip": options.chip,
-                "device": options.device,
-                "weights": options.weights,
-                "model": str(options.model),
-                "temperature": options.temperature,
-                "seed": options.seed,
-            }
-            write_file(Path(options.json), (json.dumps(record, indent=1) + "\n").encode())
+            write_file(Path(options.json), (json.dumps(record(llm, prompt, result, options), indent=1) + "\n").encode())
     return 0
 
 
-def per_token(result) -> str:
-    """Cycles a token, where the device has a clock."""
-    decode = [step.cycles for step in result.steps if step.kind == "decode" and step.cycles]
-    prefill = [step for step in result.steps if step.kind == "prefill" and step.cycles]
+def record(llm: LLM, prompt: str | list[int], result: Generation, options: argparse.Namespace) -> dict[str, Any]:
+    """What --json holds. The float32 yardstick has no chip, and its weights are those of the checkpoint."""
+    on_chip = llm.image is not None
+    tokenizer = llm.checkpoint.tokenizer
+    if not isinstance(prompt, str):
+        prompt = tokenizer.decode(prompt) if tokenizer.available else None
+    return {
+        "model": str(options.model),
+        "chip": llm.chip.name if on_chip else None,
+        "device": llm.device_name,
+        "weights": llm.weights if on_chip else "float32",
+        "memory": options.memory if llm.device_name == "verilator" else None,
+        "temperature": options.temperature,
+        "seed": options.seed,
+        "prompt": prompt,
+        **result.as_dict(),
+    }
+
+
+def per_token(llm: LLM, result: Generation, options: argparse.Namespace) -> str:
+    """Cycles a token and the share of the memory limit reached, where the device has a clock."""
     text = ""
-    if prefill:
-        text += f"; prefill {sum(s.cycles for s in prefill):,} cycles for {sum(s.rows for s in prefill)} tokens"
-    if decode:
-        text += f"; {sum(decode) / len(decode):,.0f} cycles a decoded token"
+    for kind in ("prefill", "decode"):
+        steps = [step for step in result.steps if step.kind == kind and step.cycles]
+        if not steps:
+            continue
+        cycles, rows = sum(step.cycles for step in steps), sum(step.rows for step in steps)
+        text += f"; {kind}: {cycles / rows:,.0f} cycles a token"
+        if llm.device_name == "verilator":
+            text += f", {share_reached(llm.image, MEMORIES[options.memory], steps):.1%} of the memory limit"
     return text
 
 
 def verify(options: argparse.Namespace) -> int:
     from .verify import verify as run_verify
 
-    if options.device not in ("verilator", "icarus"):
-        raise MozgError(f"--device {options.device}: verify compares the RTL, so expected verilator or icarus")
     with load(options, fill=0xFF) as llm:
         prompt = parse_ids(options.prompt_ids) if options.prompt_ids is not None else options.prompt
-        ids = llm.ids_of(prompt if prompt is not None else default_prompt(llm))
-        llm._check(ids, options.tokens, options.temperature, options.seed, (), None)
+        ids = llm.ids_of(prompt if prompt is not None else default_prompt(llm, options.tokens))
+        llm.check(ids, options.tokens, options.temperature, options.seed)
         bar, move = progress_bar("verify")
         with bar:
             result = run_verify(llm, ids, options.tokens, options.temperature, options.seed, progress=move)
@@ -163,16 +196,18 @@ def verify(options: argparse.Namespace) -> int:
         return 1
     print("RTL and model agree on every token, every logit bit and every byte of the KV cache")
     count = len(result.ids) - 1
-    print(
-        f"model and float32: largest logit error {result.float_error:.4g} (logits span {result.float_range:.4g}), "
-        f"same greedy token at {result.float_same} of {count} positions"
-    )
+    same = f"same greedy token at {result.float_same} of {count} positions"
+    if result.float_same == count:
+        same = f"same greedy token at all {count} positions"
+    error = f"largest logit error {result.float_error:.4g} (logits span {result.float_range:.4g})"
+    print(f"model and float32: {error}, {same}")
     return 0
 
 
-def default_prompt(llm) -> list[int]:
-    """Twice the rows of the chip, so that prefill has several steps; ids spread over the vocabulary."""
-    count = min(2 * llm.chip.rows + 1, max(1, llm.context // 2))
+def default_prompt(llm: LLM, tokens: int) -> list[int]:
+    """Twice the rows of the chip and one, so that prefill has several steps, or fewer in a short context; ids spread
+    over the vocabulary."""
+    count = max(1, min(2 * llm.chip.rows + 1, llm.context - tokens + 1))
     return [(7 + 13 * i) % llm.config.vocabulary for i in range(count)]
 
 
@@ -181,12 +216,14 @@ def score(options: argparse.Namespace) -> int:
     from .score import score as run_score
 
     try:
-        text = Path(options.text).read_text(encoding="utf-8")
+        text = Path(options.text).read_bytes().decode("utf-8")
     except OSError as error:
-        raise MozgError(f"{options.text}: {error.strerror}; give a text file") from None
-    except UnicodeDecodeError:
-        raise MozgError(f"{options.text} is not UTF-8 text") from None
+        raise MozgError(f"{options.text} cannot be read: {error.strerror}; give a text file") from None
+    except UnicodeDecodeError as error:
+        raise MozgError(f"{options.text} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
     if options.last_percent is not None:
+        if not 0 < options.last_percent <= 100:
+            raise MozgError(f"--last-percent {options.last_percent}: expected more than 0 and at most 100")
         text = text[int(len(text) * (1 - options.last_percent / 100)) :]
     more = {"rows": MODEL_ROWS} if options.device == "model" else {}
     with load(options, **more) as llm:
@@ -204,10 +241,12 @@ def compile_image(options: argparse.Namespace) -> int:
 
     if not options.output and not options.listing:
         raise MozgError("compile: give -o IMAGE, --listing FILE, or both")
+    check_writable(options.output)
+    check_writable(options.listing)
     image = compile_model(load_checkpoint(options.model), chip_config(options.chip), options.weights)
     kv = image.regions["kv"].base
     if options.output:
-        write_file(Path(options.output), image.memory[:kv].tobytes())
+        write_file(Path(options.output), image.memory[:kv].data)
         say(f"{options.output}: {kv:,} bytes from address 0 (KV cache and output follow, not initialised)")
     if options.listing:
         write_file(Path(options.listing), listing(image).encode())
@@ -218,7 +257,7 @@ def compile_image(options: argparse.Namespace) -> int:
 def info(options: argparse.Namespace) -> int:
     from .info import chip_info, fit_info, model_info
 
-    out = Console(highlight=False)
+    out = Console(highlight=False, soft_wrap=False)
     if options.model is None:
         if options.chip is None:
             raise MozgError("info: give a MODEL, --chip CHIP, or both")
@@ -228,7 +267,7 @@ def info(options: argparse.Namespace) -> int:
 
     checkpoint = load_checkpoint(options.model)
     out.print(model_info(checkpoint))
-    out.print(fit_info(checkpoint, [options.chip] if options.chip else list(PRESETS), options.weights))
+    out.print(fit_info(checkpoint, [options.chip] if options.chip else list(PRESETS)))
     return 0
 
 
@@ -241,23 +280,36 @@ def demo(options: argparse.Namespace) -> int:
 # Parser
 
 
-def add_common(parser: argparse.ArgumentParser, device: str | None = "verilator") -> None:
+def add_common(parser: argparse.ArgumentParser, device: str = "verilator", devices: Sequence[str] = DEVICES) -> None:
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     add_chip(parser)
-    if device:
-        described = "; ".join(f"{name}: {text}" for name, text in DEVICES.items())
-        parser.add_argument("--device", choices=DEVICES, default=device, help=f"{described} (default: {device})")
-        parser.add_argument(
-            "--memory",
-            choices=("ddr4", "ideal"),
-            default="ddr4",
-            help="DRAM model of the verilator device: a DDR4-3200 channel, or one without refresh and row misses",
-        )
+    add_weights(parser)
+    described = "; ".join(f"{name}: {DEVICES[name]}" for name in devices)
+    parser.add_argument(
+        "--device",
+        choices=devices,
+        default=device,
+        metavar="DEVICE",
+        help=f"where it runs. {described} (default: {device})",
+    )
+    add_memory(parser)
+
+
+def add_memory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--memory",
+        choices=MEMORIES,
+        default="ddr4",
+        help="DRAM of the verilator device: a DDR4-3200 channel, or one without refresh and row misses (default: ddr4)",
+    )
 
 
 def add_chip(parser: argparse.ArgumentParser, chip: str | None = "edge") -> None:
     default = f" (default: {chip})" if chip else ""
     parser.add_argument("--chip", choices=PRESETS, default=chip, help=f"chip configuration{default}")
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         choices=("mxint8", "mxfp4"),
@@ -285,8 +337,18 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; options are not abbreviated."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mozg",
         description="Run GPT checkpoints on the Mozg inference chip: its RTL in simulation, or its bit-exact model.",
         epilog="Example: mozg generate shakespeare --prompt 'ROMEO:' --max-new-tokens 50",
@@ -306,8 +368,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", metavar="FILE", help="write ids, text, cycles and counters of every step")
     sub.add_argument("--waves", metavar="FILE", help="write all signals to an FST file (verilator; slow)")
 
-    sub = command("verify", verify, "compare the RTL with the bit-exact model, step by step, and the model with float32")
-    add_common(sub)
+    sub = command(
+        "verify", verify, "compare the RTL with the bit-exact model, step by step, and the model with float32"
+    )
+    add_common(sub, devices=RTL)
     add_prompt(sub, required=False)
     sub.add_argument("--tokens", type=int, default=8, metavar="N", help="new tokens (default: 8)")
     add_sampling(sub)
@@ -315,12 +379,12 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("score", score, "perplexity of a model on a text file")
     add_common(sub, device="model")
     sub.add_argument("text", metavar="TEXTFILE", help="UTF-8 text")
-    sub.add_argument(
-        "--last-percent", type=float, metavar="P", help="score only the last P percent of the characters"
-    )
+    sub.add_argument("--last-percent", type=float, metavar="P", help="score only the last P percent of the characters")
 
     sub = command("compile", compile_image, "write the memory image and a listing of program and memory map")
-    add_common(sub, device=None)
+    sub.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    add_chip(sub)
+    add_weights(sub)
     sub.add_argument("-o", "--output", metavar="IMAGE", help="memory image, from address 0")
     sub.add_argument("--listing", metavar="FILE", help="readable program and memory map")
 
@@ -330,6 +394,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = command("demo", demo, "the shipped model writes text on the RTL, checked against the model bit for bit")
     add_chip(sub)
+    add_weights(sub)
+    add_memory(sub)
     sub.add_argument("--tokens", type=int, default=200, metavar="N", help="tokens to write (default: 200)")
     sub.add_argument("--prompt", default="ROMEO:\n", metavar="TEXT", help="text to continue")
     sub.add_argument("--temperature", type=float, default=0.7, metavar="T", help="0: greedy (default: 0.7)")
@@ -340,17 +406,32 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Entry point: 0 when all went well, 1 for an error (one line on standard error), 2 for usage, 130 for Ctrl-C."""
     options = build_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character
     try:
-        return options.run(options)
+        code = options.run(options)
+        sys.stdout.flush()
+        return code
     except MozgError as error:
-        status.print(f"mozg: {error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
-        return 1
+        fail(str(error))
+    except MemoryError:
+        fail("not enough memory; use a smaller model, a shorter text, or a computer with more")
     except KeyboardInterrupt:
-        status.print("\nmozg: interrupted", style="bold red", highlight=False)
+        fail("interrupted")
         return 128 + signal.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        fail(f"{error.filename or 'a file'}: {error.strerror or error}; check that it is there and can be used")
+    return 1
+
+
+def fail(text: str) -> None:
+    """The one line of an error, on standard error."""
+    line = " ".join(text.split("\n"))
+    status.print(f"mozg: {line}", style="bold red", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

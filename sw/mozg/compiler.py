@@ -19,16 +19,10 @@ from rtl.common.isa import Epilogue, Opcode
 from . import tables
 from .checkpoint import Checkpoint, GPTConfig, LayerNorm
 from .errors import MozgError
+from .fit import PAGE, FitError, Plan, Sizes, check_fit, check_memory
 from .layout import FORMATS, KVLayout, MatrixShape, ceil_div, pack_matrix, round_up
 
-PAGE = 4096
 VECTOR_ALIGNMENT = 64
-MAX_ADDRESS = 1 << 40
-LARGEST_MEMORY = 64 << 30
-
-
-class FitError(MozgError):
-    """The model does not fit the chip."""
 
 
 @dataclass(frozen=True)
@@ -79,59 +73,6 @@ class Image:
     @property
     def used(self) -> int:
         return self.memory.size
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Sizes that follow from a model and a chip: what `mozg info` shows and `check_fit` compares."""
-
-    width_blocks: int
-    hidden_blocks: int
-    head_blocks: int
-    attention_blocks: int
-    operand_attention: int
-    operand_total: int
-    vector_total: int
-    ring_words: int
-    context: int
-
-    @classmethod
-    def of(cls, config: GPTConfig, chip: ChipConfig) -> Plan:
-        width, hidden = ceil_div(config.width, BLOCK), ceil_div(config.hidden, BLOCK)
-        head = ceil_div(config.head_dim, BLOCK)
-        attention = config.heads * head
-        operand_attention = 2 * attention + 2 * chip.context_blocks
-        return cls(
-            width_blocks=width,
-            hidden_blocks=hidden,
-            head_blocks=head,
-            attention_blocks=attention,
-            operand_attention=operand_attention,
-            operand_total=width + max(operand_attention, hidden),
-            vector_total=width + attention,
-            ring_words=BLOCK * max(width, hidden, attention),
-            context=min(config.context, chip.context),
-        )
-
-
-def check_fit(config: GPTConfig, chip: ChipConfig) -> Plan:
-    """The plan, or FitError naming what is short."""
-    plan = Plan.of(config, chip)
-    limits = (
-        ("operand RAM", plan.operand_total, chip.operand_blocks, "MX blocks a row"),
-        ("vector RAM", plan.vector_total, chip.vector_blocks, "FP32 blocks a row"),
-        ("parameter ring", plan.ring_words, chip.ring_words, "FP32 words"),
-        ("head", plan.head_blocks, chip.head_blocks, "blocks of 32 channels"),
-        ("number of heads", config.heads, 255, "heads"),
-        ("vocabulary", ceil_div(config.vocabulary, BLOCK * chip.ports), (1 << 16) - 1, "groups of outputs"),
-    )
-    short = [f"{name} {need} of {have} {unit}" for name, need, have, unit in limits if need > have]
-    if short:
-        raise FitError(
-            f"the model (width {config.width}, hidden {config.hidden}, {config.heads} heads of {config.head_dim}) does "
-            f"not fit chip {chip.name!r}: {'; '.join(short)}; use a larger chip or a smaller model"
-        )
-    return plan
 
 
 def _pad_heads(matrix: NDArray[np.float32], heads: int, head_blocks: int, axis: int) -> NDArray[np.float32]:
@@ -291,7 +232,7 @@ def compile_model(
     slots: int | None = None,
     output_rows: int | None = None,
 ) -> Image:
-    """The memory image of a checkpoint for a chip. Raises FitError when the chip or its address space is too small.
+    """The memory image of a checkpoint for a chip. Raises FitError when the chip or the memory is too small.
 
     weights: "mxint8" or "mxfp4", for every matrix including the LM head. slots: KV caches (default: one a row).
     output_rows: rows whose logits have room (default: the chip's; the NumPy machine may take more).
@@ -303,6 +244,8 @@ def compile_model(
     slots = chip.rows if slots is None else slots
     if not 1 <= slots <= chip.slots:
         raise FitError(f"{slots} KV slots asked for: chip {chip.name!r} has 1 to {chip.slots}")
+    sizes = Sizes.of(config, chip, weights)
+    check_memory(sizes.resident + slots * sizes.kv_slot)
     build = _Builder(chip, weights == "mxfp4")
     kv = KVLayout.of(chip, plan.head_blocks, plan.context)
 
@@ -371,10 +314,7 @@ def _assemble(
     logits_stride = round_up(4 * BLOCK * ceil_div(config.vocabulary, BLOCK), PAGE)
     output_size = logits_offset + output_rows * logits_stride
     total = output_base + output_size
-    if total > min(MAX_ADDRESS, LARGEST_MEMORY):
-        raise FitError(
-            f"the model needs {total / 2**30:.1f} GiB of memory: at most {LARGEST_MEMORY / 2**30:.0f} GiB are supported"
-        )
+    check_memory(total)
 
     def absolute(instruction: Instruction) -> Instruction:
         moved = {k: v + weights_base if k in ("address", "address_b") else v for k, v in instruction.fields.items()}

@@ -20,6 +20,7 @@ from .device import Device, DeviceError
 from .errors import MozgError
 
 NO_STOP = 0xFFFFFFFF
+RESET = 2  # register control
 NO_TOKEN = 0xFFFFFFFF
 WATCHDOG_CYCLES = 1 << 17
 CAPABILITIES = ("rows", "ports", "lanes", "context", "vector_blocks", "operand_blocks", "ring_words")
@@ -134,9 +135,13 @@ class Driver:
                 device.write_register(f"row{index}_{name}", value)
         device.write_register("steps", steps)
         cycles = device.run(self._run_limit * steps)
-        if device.read_register("error") in (ErrorCode.NONE, ErrorCode.NO_ROWS):
-            self._check_faults(rows)
-        device.check_status()
+        try:
+            if device.read_register("error") in (ErrorCode.NONE, ErrorCode.NO_ROWS):
+                self._check_faults(rows)
+            device.check_status()
+        except MozgError:
+            device.write_register("control", RESET)  # a chip that stopped with an error does not start again
+            raise
         done = device.read_register("steps_done")
         return StepResult(self._tokens(rows, done), cycles, device.counters() if cycles else {})
 

@@ -73,9 +73,9 @@ def pack_matrix(weights: NDArray[np.float32], shape: MatrixShape) -> UInt8:
 
 
 def unpack_matrix(data: UInt8, shape: MatrixShape) -> tuple[NDArray[np.int8], UInt8]:
-    """Integers that the array multiplies [k_blocks, outputs, 32] (int8; MXFP4: twice the value), scales [k_blocks, outputs].
+    """Integers that the array multiplies [k_blocks, outputs, 32] and scales [k_blocks, outputs].
 
-    Outputs are padded to whole groups.
+    The integers are int8, of MXFP4 twice the value. Outputs are padded to whole groups.
     """
     beats = data.reshape(shape.groups, shape.k_blocks, shape.factor + BLOCK, shape.ports, BLOCK)
     outputs = shape.groups * shape.ports * shape.factor * BLOCK

@@ -23,9 +23,11 @@ from .checkpoint import Checkpoint, load_checkpoint
 from .compiler import Image, compile_model
 from .driver import Driver, Row
 from .errors import MozgError
+from .layout import FORMATS
 from .reference import ReferenceModel
 
 DEVICES = (*devices.DEVICES, "float")
+SMALLEST_TEMPERATURE = 1e-6  # logits divided by less than this may leave the range of FP32
 
 
 class RequestError(MozgError):
@@ -34,13 +36,17 @@ class RequestError(MozgError):
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what it did, and what it cost. cycles 0 and counters empty on a device without a clock."""
+    """One step: what it did, and what it cost. cycles 0 and counters empty on a device without a clock.
+
+    samples: it computed logits and chose a token, which the steps of a prompt before the last do not.
+    """
 
     kind: str  # "prefill" or "decode"
     rows: int
     position: int  # of its first row
     cycles: int
     counters: dict[str, int] = field(default_factory=dict)
+    samples: bool = True
 
 
 @dataclass
@@ -96,6 +102,8 @@ class LLM:
     ):
         if device not in DEVICES:
             raise RequestError(f"device {device!r} is unknown: expected one of {', '.join(DEVICES)}")
+        if weights not in FORMATS:
+            raise RequestError(f"weights {weights!r} is unknown: expected one of {', '.join(FORMATS)}")
         self.checkpoint, self.chip, self.device_name, self.weights = checkpoint, chip, device, weights
         self.config, self.fill = checkpoint.config, fill
         self.driver: Driver | None = None
@@ -129,6 +137,10 @@ class LLM:
     def ids_of(self, prompt: str | Sequence[int]) -> list[int]:
         """Ids of a text or of a sequence of ids, checked against vocabulary and context."""
         if isinstance(prompt, str):
+            try:
+                prompt.encode()
+            except UnicodeEncodeError:
+                raise RequestError("the prompt is not UTF-8 text: give it in UTF-8, or as ids") from None
             ids = self.checkpoint.tokenizer.encode(prompt)
         else:
             for token in prompt:
@@ -139,9 +151,13 @@ class LLM:
             raise RequestError("the prompt is empty: give at least one token")
         beyond = next((token for token in ids if not 0 <= token < self.config.vocabulary), None)
         if beyond is not None:
-            raise RequestError(f"prompt id {beyond} is outside the vocabulary: expected 0 to {self.config.vocabulary - 1}")
+            raise RequestError(
+                f"prompt id {beyond} is outside the vocabulary: expected 0 to {self.config.vocabulary - 1}"
+            )
         if len(ids) > self.context:
-            raise RequestError(f"the prompt has {len(ids)} tokens, the context is {self.context}: shorten it")
+            raise RequestError(
+                f"the prompt has {len(ids)} tokens, the context is {self.context}{self._why()}: shorten it"
+            )
         return ids
 
     def generate(
@@ -157,15 +173,15 @@ class LLM:
     ) -> Generation:
         """Continue a prompt (text or ids).
 
-        temperature 0 is greedy, else logits / temperature plus Gumbel noise from (seed, position, id): the same on every
-        device. stop: at most two ids that end the text (default: the checkpoint's end-of-text id). chunk: prompt tokens a
-        step (default: the chip's rows). on_token is called with each new id and its step.
+        temperature 0 is greedy, else logits / temperature plus Gumbel noise from (seed, position, id): the same on
+        every device. stop: at most two ids that end the text (default: the checkpoint's end-of-text id). chunk: prompt
+        tokens a step (default: the chip's rows). on_token is called with each new id and its step.
         RequestError before anything runs when prompt and new tokens exceed the context.
         """
         ids = self.ids_of(prompt)
         if stop is None:
             stop = () if self.config.end_of_text is None else (self.config.end_of_text,)
-        self._check(ids, max_new_tokens, temperature, seed, stop, chunk)
+        self.check(ids, max_new_tokens, temperature, seed, stop, chunk)
         text = self.checkpoint.tokenizer.stream() if self.checkpoint.tokenizer.available else None
         result = Generation(ids, [], "", [], "length")
         rows_of_logits = []
@@ -190,30 +206,43 @@ class LLM:
             result.logits = np.array(rows_of_logits, dtype=np.float32)
         return result
 
-    def _check(
+    def _why(self) -> str:
+        """Which of the two ends the context, where the model's own is longer."""
+        return f" (of chip {self.chip.name!r})" if self.context < self.config.context else ""
+
+    def check(
         self,
         ids: list[int],
         max_new_tokens: int,
-        temperature: float,
-        seed: int,
-        stop: Sequence[int],
-        chunk: int | None,
+        temperature: float = 0.0,
+        seed: int = 0,
+        stop: Sequence[int] = (),
+        chunk: int | None = None,
     ) -> None:
+        """RequestError unless a generation of `max_new_tokens` from these ids can run; see `generate`."""
         if max_new_tokens < 1:
             raise RequestError(f"max_new_tokens is {max_new_tokens}: expected at least 1")
-        if not 0 <= temperature < float("inf"):
-            raise RequestError(f"temperature is {temperature}: expected 0 (greedy) or a positive number")
+        if temperature != 0 and not SMALLEST_TEMPERATURE <= temperature < float("inf"):
+            raise RequestError(
+                f"temperature is {temperature}: expected 0 (greedy) or a number from {SMALLEST_TEMPERATURE} up"
+            )
         if not 0 <= seed < 1 << 32:
             raise RequestError(f"seed is {seed}: expected 0 to {(1 << 32) - 1}")
         if len(stop) > 2:
             raise RequestError(f"{len(stop)} stop ids: the chip compares at most 2")
+        for token in stop:
+            if not 0 <= token < self.config.vocabulary:
+                raise RequestError(
+                    f"stop id {token} is outside the vocabulary: expected 0 to {self.config.vocabulary - 1}"
+                )
         if chunk is not None and not 1 <= chunk <= self.chip.rows:
             raise RequestError(f"chunk is {chunk}: chip {self.chip.name!r} takes 1 to {self.chip.rows} tokens a step")
         # The last new token is not fed back, so it needs no position.
         if len(ids) + max_new_tokens - 1 > self.context:
+            positions = len(ids) + max_new_tokens - 1
             raise RequestError(
-                f"{len(ids)} prompt tokens and {max_new_tokens} new ones need {len(ids) + max_new_tokens - 1} positions, "
-                f"the context is {self.context}: ask for at most {self.context - len(ids) + 1}"
+                f"{len(ids)} prompt tokens and {max_new_tokens} new ones need {positions} positions, "
+                f"the context is {self.context}{self._why()}: ask for at most {self.context - len(ids) + 1} new tokens"
             )
 
     # Steps
@@ -234,7 +263,7 @@ class LLM:
                     rows[-1] = last
                 result = driver.step(rows)
                 kind = "prefill" if position < len(ids) else "decode"
-                step = Step(kind, len(rows), position, result.cycles, result.counters)
+                step = Step(kind, len(rows), position, result.cycles, result.counters, samples=not pending)
                 position += len(part)
                 if not pending:
                     break
@@ -250,13 +279,17 @@ class LLM:
         pending, position = list(ids), 0
         for index in range(count):
             logits = self._float.forward(np.array(pending), cache)[-1].astype(np.float32)
+            if not np.isfinite(logits).all():
+                raise RequestError(f"infinity or NaN at position {position}: the model exceeds the range of float32")
             step = Step("decode" if index else "prefill", len(pending), position, 0)
             position += len(pending)
             token = self.choose(logits, position - 1, **options)
             yield token, step, logits
             pending = [token]
 
-    def choose(self, logits: NDArray[np.float32], position: int, temperature: float, seed: int, stop: object = ()) -> int:
+    def choose(
+        self, logits: NDArray[np.float32], position: int, temperature: float, seed: int, stop: object = ()
+    ) -> int:
         """The chip's choice from logits, on the host: argmax, with the chip's noise when temperature > 0."""
         if temperature:
             inverse = np.float32(np.log2(np.e) / temperature)
@@ -288,7 +321,7 @@ def load(
 ) -> LLM:
     """A model by directory or shipped name, compiled for a chip and loaded into a device.
 
-    device: "verilator" (the RTL), "icarus" (the RTL, slow), "model" (the bit-exact NumPy model) or "float" (float32 GPT-2).
+    device: "verilator" (the RTL), "icarus" (the RTL, slow), "model" (the bit-exact NumPy model) or "float" (float32).
     weights: "mxint8" or "mxfp4". options: those of the device. Raises a MozgError subclass that says what to do.
     """
     return LLM(load_checkpoint(path), chip_config(chip), device, weights, **options)

@@ -423,7 +423,8 @@ class Machine:
         rows, token_blocks = one.rows, layout.ceil_div(one.tokens, BLOCK)
         groups = layout.ceil_div(one.tokens, BLOCK * ports)
 
-        # K region -> keys [heads, head_blocks, tokens, 32], key scales [heads, head_blocks, tokens], V scales [heads, tokens]
+        # K region -> keys [heads, head_blocks, tokens, 32], key scales [heads, head_blocks, tokens],
+        # V scales [heads, tokens]
         data = self._read_heads(fields, one, 0, groups * kv.group_beats * kv.bus_bytes)
         data = data.reshape(-1, groups, kv.group_beats, ports, BLOCK)
         value_scale = data[:, :, 0].reshape(len(data), -1)

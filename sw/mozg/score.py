@@ -30,14 +30,12 @@ class Score:
     def describe(self) -> str:
         return (
             f"perplexity {self.perplexity:.4f} ({self.nats:.5f} nats a token) over {self.tokens} tokens, "
-            f"cut into {self.windows} windows of {self.window} that do not overlap; each token is predicted from those before "
-            "it in its window"
+            f"cut into {self.windows} windows of {self.window} that do not overlap; each token is predicted from those "
+            "before it in its window"
         )
 
 
-def score(
-    llm: LLM, ids: Sequence[int], progress: Callable[[int, int], None] = lambda done, total: None
-) -> Score:
+def score(llm: LLM, ids: Sequence[int], progress: Callable[[int, int], None] = lambda done, total: None) -> Score:
     """Score ids in windows of the context that do not overlap. `progress` is called with windows done and in all."""
     if len(ids) < 2:
         raise RequestError(f"the text has {len(ids)} tokens: at least 2 are needed to score one")

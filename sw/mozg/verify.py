@@ -1,8 +1,8 @@
 """RTL against the NumPy model, bit for bit and step by step; and the model against float32.
 
-Two LLMs with the same image make the same steps. After each, tokens, logits and the whole KV cache are compared. Where a
-step differs, it is the first one, and what the RTL wrote into its operand RAM during that step (the device's monitor)
-names the first instruction, row and element.
+Two drivers with the same image make the same steps. After each, tokens, logits and the whole KV cache are compared.
+Where a step differs, it is the first one, and what the RTL wrote into its operand RAM during that step (the device's
+monitor) names the first instruction, row and element.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class Lockstep:
         layer, within = divmod(offset, image.slot_bytes // image.config.layers)
         address = image.regions["kv"].base + where
         ours, theirs = self.rtl.kv_bytes()[where], self.model.kv_bytes()[where]
-        return f"KV cache at {address:#x} (slot {slot}, layer {layer}, byte {within}): RTL {ours:#04x}, model {theirs:#04x}"
+        place = f"KV cache at {address:#x} (slot {slot}, layer {layer}, byte {within})"
+        return f"{place}: RTL {ours:#04x}, model {theirs:#04x}"
 
 
 class _Monitor:
@@ -161,7 +162,7 @@ def verify(
     """
     result = Verification(ids=list(prompt))
     chunk = chunk or llm.chip.rows
-    steps, all_logits = Lockstep(llm.driver, _model_driver(llm)), []
+    steps, all_logits = Lockstep(llm.driver, model_driver(llm)), []
     position, pending = 0, list(prompt)
     total = -(-len(prompt) // chunk) + tokens - 1
     while result.tokens < tokens:
@@ -197,7 +198,8 @@ def verify(
     return result
 
 
-def _model_driver(llm: LLM) -> Driver:
+def model_driver(llm: LLM) -> Driver:
+    """The NumPy model with the image and the memory fill of `llm`."""
     return Driver(ModelDevice(llm.chip, llm.image.memory.size), llm.image, llm.fill)
 
 

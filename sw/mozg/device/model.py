@@ -58,6 +58,7 @@ class ModelDevice(Device):
                 self._ran = True
             if value & 2:
                 self._ran = False
+                self.machine.error = ErrorCode.NONE
         else:
             raise DeviceError(f"register {name!r} is read only")
 
