@@ -298,7 +298,7 @@ def weight_stream(
 
     @always(clk.posedge)
     def choose_window():
-        if free:
+        if free and (state != IDLE):
             if state == ATTEND:
                 low.next = attend_low
                 limit.next = attend_end

@@ -207,6 +207,22 @@ async def one_beat_a_cycle_at_latency_60(dut):
 
 
 @cocotb.test()
+async def parameters_do_not_hold_the_array_up(dut):
+    """Biases before matrices: the bus stays busy although the gearbox takes several cycles a beat."""
+    rng = seed_of("parameters")
+    machine = a_machine(rng)
+    shape = {"sampling_only": 0, "has_bias": 1, "epilogue": 0, "output_blocks": 16, "k_blocks": 8}
+    work = [matmul(rng, machine, **shape, groups=3) for _ in range(4)]
+    world = await begin(dut, machine, IDEAL, rng)
+    first = world.cycle
+    await play(world, work)
+    cycles = world.beat_cycles[-1] - first
+    rate = world.read_beats / cycles
+    dut._log.info(f"{world.read_beats} beats in {cycles} cycles, {rate:.4f} a cycle")
+    assert rate > 0.975, f"{rate:.4f} beats a cycle from the first instruction on"
+
+
+@cocotb.test()
 async def attend_waits_for_the_cache_writes(dut):
     rng = seed_of("barrier")
     machine = a_machine(rng)
