@@ -175,7 +175,7 @@ async def what_is_not_a_register_is_refused(dut):
     await tb.begin()
     known = {register.offset: register.access for register in tb.registers.values()}
     for offset in range(0, 0x1000, 4):
-        if tb.rng.random() < 0.5 and tb.config.rows > 2:
+        if offset > 0x130 and tb.rng.random() < 0.8:
             continue
         response, value = await tb.raw_read(offset)
         assert response == (AxiResp.OKAY if offset in known else AxiResp.SLVERR), hex(offset)
@@ -277,6 +277,7 @@ async def recover(tb: TB) -> None:
     tb.engines.tokens, tb.engines.faults = [[9] * tb.config.rows], [0]
     await tb.write("row0_control", 3)
     assert await tb.run() == 2
+    tb.engines.forget()
 
 
 @cocotb.test()
