@@ -223,6 +223,39 @@ async def parameters_do_not_hold_the_array_up(dut):
 
 
 @cocotb.test()
+async def the_first_address_comes_soon(dut):
+    """Cycles from an instruction on the port of the idle block to arvalid, and from a beat to its destination."""
+    rng = seed_of("latency")
+    machine = a_machine(rng)
+    for row in machine.rows:
+        row.active, row.slot, row.position, row.token = True, 1, 31, 1
+    a, b = machine.weights_base, machine.weights_base + 0x8000
+    one = {"sampling_only": 0, "epilogue": 0, "groups": 1}
+    limits = {
+        encode(Opcode.TABLE, address=a): 8,
+        encode(Opcode.NORM, address=a, address_b=b, k_blocks=1): 8,
+        matmul(rng, machine, **one, has_bias=1): 8,
+        matmul(rng, machine, **one, has_bias=0): 10,
+        encode(Opcode.EMBED, address=a, address_b=b, k_blocks=1, row_stride=128): 12,
+        attend(rng, machine): 20,
+    }
+    world = await begin(dut, machine, IDEAL, rng)
+    for instruction, limit in limits.items():
+        world.waiting, world.bursts = [instruction], []
+        start = world.cycle + 1
+        await world.run_until(lambda: dut.m_axi_arvalid.value, 100)
+        asked = world.cycle - start
+        await world.run_until(lambda: dut.m_axi_rvalid.value, 100)
+        answered = world.cycle
+        await world.run_until(lambda: dut.beat_valid.value or dut.parameter_valid.value, 100)
+        name = Opcode(instruction[0]).name
+        dut._log.info(f"{name}: address after {asked} cycles, destination {world.cycle - answered} after the beat")
+        assert asked <= limit, f"{name}: {asked} cycles to the first address"
+        assert world.cycle - answered <= 6
+        await world.run_until(lambda: world.idle)
+
+
+@cocotb.test()
 async def attend_waits_for_the_cache_writes(dut):
     rng = seed_of("barrier")
     machine = a_machine(rng)

@@ -87,7 +87,7 @@ class Surroundings:
         for _ in range(cycles):
             await self.step()
 
-    async def run_until(self, condition, limit: int = 200_000) -> None:
+    async def run_until(self, condition, limit: int = 100_000) -> None:
         for _ in range(limit):
             if condition():
                 return
