@@ -87,10 +87,13 @@ def build(out_dir: Path, chip: ChipConfig) -> Converted:
 class Bench:
     """Drives one plan in one loop: inputs change at the falling edge, then everything is sampled.
 
-    beat_gap, operand_gap, drain_gap: probability of an idle cycle.
+    start: cycle of the first instruction. gaps: probability of an idle cycle of beats, operand words, drain.
     """
 
-    def __init__(self, dut, plan: Plan, config: ChipConfig, rng: np.random.Generator, **gaps: float) -> None:
+    def __init__(
+        self, dut, plan: Plan, config: ChipConfig, rng: np.random.Generator, start: int = 0, **gaps: float
+    ) -> None:
+        self.start = start
         self.dut, self.plan, self.config, self.rng = dut, plan, config, rng
         self.gaps = {"beat": 0.0, "operand": 0.0, "drain": 0.0, **gaps}
         self.beats, self.fills = deque(plan.beats), deque(plan.fills)
@@ -102,7 +105,7 @@ class Bench:
         self.group: Group | None = None
         self.bank = self.group_number = self.cycle = 0
         self.events = dict.fromkeys(("consuming", "stall_memory", "stall_operand", "stall_bank", "array_idle"), 0)
-        self.first_beat = self.last_beat = 0
+        self.taken = self.second_beat = self.last_beat = 0
 
     def chance(self, what: str) -> bool:
         return self.rng.random() >= self.gaps[what]
@@ -184,7 +187,7 @@ class Bench:
         if self.beats and not int(dut.beat_valid.value) and self.chance("beat"):
             dut.beat_valid.value = 1
             dut.beat_data.value = self.beats[0]
-        if self.instructions and not int(dut.instruction_valid.value):
+        if self.cycle >= self.start and self.instructions and not int(dut.instruction_valid.value):
             dut.instruction_valid.value = 1
             dut.instruction.value = self.instructions[0]
         self.drive_operands()
@@ -206,7 +209,9 @@ class Bench:
         accepted = int(dut.instruction_valid.value) and int(dut.instruction_ready.value)
         await FallingEdge(dut.clk)
         if taken:
-            self.first_beat = self.first_beat or self.cycle
+            self.taken += 1
+            if self.taken == 2:
+                self.second_beat = self.cycle
             self.last_beat = self.cycle
             self.beats.popleft()
             # The next beat may follow at once; drive_* of the next cycle decides.
@@ -247,8 +252,8 @@ def chip() -> ChipConfig:
     return configuration(settings()["chip"])
 
 
-async def run(dut, reference: Reference, **gaps: float) -> Bench:
-    bench = Bench(dut, reference.plan, reference.config, reference.rng, **gaps)
+async def run(dut, reference: Reference, start: int = 0, **gaps: float) -> Bench:
+    bench = Bench(dut, reference.plan, reference.config, reference.rng, start, **gaps)
     bench.left_full = tuple(reference.operands)
     await bench.run()
     dut._log.info("%d cycles: %s", bench.cycle, bench.events)
@@ -313,7 +318,47 @@ async def attend_of_one_job_between_matmuls(dut) -> None:
     config = chip()
     reference = Reference(config, np.random.default_rng(SEED + 4))
     reference.begin_step([(1, config.context // 2 + 1)])
-    reference.matmul(True, groups=1, k_blocks=2, source=30, consume=False)
+    source = config.operand_blocks - 2
+    reference.matmul(True, groups=1, k_blocks=2, source=source, consume=False)
     reference.attend(heads=1, head_blocks=1, source=0, weight_block=16)
-    reference.matmul(False, groups=1, k_blocks=2, source=30, consume=True)
+    reference.matmul(False, groups=1, k_blocks=2, source=source, consume=True)
     await run(dut, reference)
+
+
+@cocotb.test()
+async def no_cycle_is_lost_when_everything_is_there(dut) -> None:
+    """All rows, so that loading takes all of the 32 cycles of a V block; between k blocks, groups, jobs, instructions."""
+    config = chip()
+    reference = Reference(config, np.random.default_rng(SEED + 5))
+    reference.begin_step([(2**config.rows - 1, 3 * config.group_tokens - 7)])
+    far = config.operand_blocks - 8
+    reference.matmul(False, groups=3, k_blocks=3, source=far, consume=False)
+    reference.matmul(True, groups=2, k_blocks=5, source=far, consume=False)
+    reference.attend(heads=3, head_blocks=4, source=0, weight_block=16)
+    reference.matmul(False, groups=1, k_blocks=2, source=far + 6, consume=True)
+    bench = await run(dut, reference, start=40 * 32)
+    # One scale beat is taken before the first operands are loaded; from then on nothing waits.
+    lost = bench.last_beat - bench.second_beat + 2 - bench.events["consuming"]
+    assert lost == 0, f"{lost} cycles lost: {bench.events}"
+
+
+@cocotb.test()
+async def random_steps(dut) -> None:
+    """A mix of everything, several steps of different rows and passes."""
+    config = chip()
+    for number in range(4):
+        rng = np.random.default_rng(SEED + 100 + number)
+        reference = Reference(config, rng, special=0.1)
+        tokens = int(rng.integers(1, min(config.context, 3 * config.group_tokens) + 1))
+        passes = random_passes(config, rng, int(rng.integers(1, 4)), tokens)
+        reference.begin_step(passes[: int(rng.integers(1, len(passes) + 1))])
+        for _ in range(3):
+            if rng.random() < 0.5:
+                k_blocks = int(rng.integers(1, 4))
+                groups = int(rng.integers(1, 3))
+                reference.matmul(bool(rng.integers(0, 2)), groups, k_blocks, source=10, consume=True)
+            else:
+                heads, head_blocks = (int(n) for n in rng.integers(1, 4, 2))
+                reference.attend(heads, head_blocks, source=0, weight_block=16)
+        gaps = {what: float(rng.choice([0.0, 0.1, 0.5])) for what in ("beat", "operand", "drain")}
+        await run(dut, reference, **gaps)
