@@ -10,18 +10,19 @@ from rtl.common.isa import FIELDS
 from rtl.convert import module
 from rtl.vector.beat_control import beat_control
 from rtl.vector.credits import credits
-from rtl.vector.issue_queue import issue_queue
 from rtl.vector.issue_arbiter import issue_arbiter
+from rtl.vector.issue_queue import issue_queue
 from rtl.vector.landing_flags import landing_flags
 from rtl.vector.passes import KIND_BITS, Kind, round_bits, round_fields
 from rtl.vector.round_walker import round_walker
 from rtl.vector.thread_drain import thread_drain
 from rtl.vector.thread_softmax import thread_softmax
+from rtl.vector.timing import REDUCE
 from rtl.vector.unused import unused
 
-LANDING = 64  # cycles from grant to landed, at most
-RELEASE_DELAY = 8  # cycles from the grant of a beat to the end of its accumulator read, at most
-BUSY_DELAY = 10  # cycles from grant until the lanes' busy flags must show the beat
+LANDING = REDUCE + 15  # cycles from grant until a score, its maximum, or an inverse can be read, at most
+RELEASE_DELAY = 5  # cycles from the grant of a beat to the end of its accumulator read, at most
+BUSY_DELAY = 2  # cycles from grant until the lanes' busy flags must show the beat
 KEY, VALUE_QUANTISE, LOGITS_OUT = int(Kind.KEY), int(Kind.VALUE_QUANTISE), int(Kind.LOGITS_OUT)
 
 
@@ -55,6 +56,7 @@ def issue(
     kv_idle,
     logits_release,
     sample_done,
+    pipeline_busy,
     busy_d,
     busy_s,
     active_instruction,
@@ -147,6 +149,7 @@ def issue(
         inverse_ready,
         inverse_take,
         drain_landed,
+        pipeline_busy,
         sample_done,
         drain_idle,
         d_round_valid,

@@ -40,17 +40,16 @@ def issue_arbiter(
 ):
     """Grant the one that has a beat, D before S, but never between the beats of a turn.
 
-    A walker offers the beats of a turn without a break. Ports: clk, rst; drain_*, softmax_*: beats offered (round_walker) and
+    A walker offers the beats of a turn without a break, so only S needs protection. Ports: clk, rst; drain_*, softmax_*: beats offered (round_walker) and
     their grants in the same cycle; beat_*: the one granted, beat_thread 1 for S.
     """
     softmax_open = Signal(bool(0))
-    drain_open = Signal(bool(0))
     for_drain, for_softmax = [Signal(bool(0)) for _ in range(2)]
 
     @always_comb
     def grant():
         for_drain.next = drain_valid and not softmax_open
-        for_softmax.next = softmax_valid and (softmax_open or not drain_valid) and not drain_open
+        for_softmax.next = softmax_valid and (softmax_open or not drain_valid)
 
     @always_comb
     def choose():
@@ -75,12 +74,9 @@ def issue_arbiter(
 
     @always(clk.posedge)
     def hold_turn():
-        if for_drain:
-            drain_open.next = not drain_turn_last
         if for_softmax:
             softmax_open.next = not softmax_turn_last
         if rst:
-            drain_open.next = 0
             softmax_open.next = 0
 
     return instances()

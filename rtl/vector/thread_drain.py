@@ -52,6 +52,7 @@ def thread_drain(
     inverse_ready,
     inverse_take,
     landed,
+    pipeline_busy,
     sample_done,
     idle,
     round_valid,
@@ -69,7 +70,8 @@ def thread_drain(
     Ports: clk, rst; row_*, pass_*; instruction: stream; active_instruction: the one under way; softmax_start: pulse, thread
     S begins its jobs; bank_full, operand_full; ring_*_blocks: blocks of 32 present in a ring, ring_*_free (pulses) with
     ring_free_blocks; kv_*, logits_room: credit for this round and those on their way; inverse_ready (2), inverse_take
-    (2, pulses); landed: the walker is idle and all its beats have landed; sample_done: pulse; idle: no instruction;
+    (2, pulses); landed: the walker is idle and all its beats can be
+    read; pipeline_busy: also of what leaves the unit; sample_done: pulse; idle: no instruction;
     round_*: stream of rounds.
     """
     rows = config.rows
@@ -396,7 +398,7 @@ def thread_drain(
                 else:
                     state.next = FINISH
 
-        elif drained:
+        elif drained and not pipeline_busy:
             state.next = IDLE
             kv_end.next = kind == KEY or kind == VALUE_QUANTISE
             sample_done.next = matmul and epilogue == FOR_SAMPLE

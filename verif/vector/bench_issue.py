@@ -81,12 +81,16 @@ class Mock:
         self.dut, self.config, self.rng, self.fast = dut, config, rng, fast
         self.fields = control_fields(config)
         self.now = 0
-        self.latency = rng.randint(40, 58)
+        self.latency = rng.randint(30, 43)
+        self.kv_rate, self.consume_rate = rng.choice((0.5, 0.05, 0.01)), rng.choice((0.1, 0.02, 0.002))
+        self.logits_delay = rng.choice((20, 600))
+        self.ring_rates = [rng.choice((1, 0.3, 0.05)) for _ in range(2)]
         self.bank = 0
         self.full = [None, None]  # group in a bank
         self.operands: set[int] = set()
         self.level = [0, 0]
-        self.flight: deque = deque()  # (time, beat)
+        self.flight: deque = deque()  # (time, beat, places), until its result can be read
+        self.leaving: deque = deque()  # until it has left the unit
         self.kv_flight = self.kv_waiting = self.logits_flight = 0
         self.kv_open, self.kv_draining = False, False
         self.busy_at: list[int] = []
@@ -164,20 +168,23 @@ class Mock:
             self.logits_flight += 1
             assert self.logits_flight <= logits_units(self.config.rows), "too many logits in flight"
         self.flight.append((self.now + self.latency, got, places))
+        self.leaving.append((self.now + self.latency + 20, got))
 
     def land(self) -> tuple[int, int]:
         """Effects of the beats that land now; units that the writers give back."""
         while self.flight and self.flight[0][0] <= self.now:
-            _, beat, _ = self.flight.popleft()
+            self.flight.popleft()
+        while self.leaving and self.leaving[0][0] <= self.now:
+            _, beat = self.leaving.popleft()
             if beat["destination"] == Destination.OPERAND and beat["fill"] and beat["quantise_last"]:
                 assert beat["block"] not in self.operands
                 self.operands.add(beat["block"])
             if beat["destination"] in (Destination.KEY, Destination.VALUE) and beat["quantise_last"]:
                 self.kv_waiting += 1
             if beat["destination"] == Destination.LOGITS and beat["quantise_last"]:
-                self.busy_at.append(self.now + self.rng.randrange(60))
+                self.busy_at.append(self.now + self.rng.randrange(self.logits_delay))
         kv = logits = 0
-        if self.kv_waiting and self.rng.random() < (0.5 if self.fast else 0.05):
+        if self.kv_waiting and self.rng.random() < self.kv_rate:
             self.kv_waiting -= 1
             self.kv_flight -= 1
             kv = 1
@@ -191,7 +198,7 @@ class Mock:
 
     def array(self) -> None:
         for block in [b for b in self.operands if b < self.weight_block]:
-            if self.rng.random() < 0.02:
+            if self.rng.random() < self.consume_rate:
                 self.operands.discard(block)
         if self.groups and self.full[self.bank] is None and self.now >= self.next_group:
             group = self.groups[0]
@@ -225,19 +232,19 @@ class Mock:
             if int(getattr(dut, f"ring_{name}_free").value):
                 words = int(dut.ring_free_blocks.value) * self.config.words
                 assert self.level[ring] >= words, "a ring was freed of more than it holds"
-                assert not any(reads_ring(b)[ring] for _, b, _ in self.flight), "a ring was freed under a beat"
+                assert not any(reads_ring(b)[ring] for _, b in self.leaving), "a ring was freed under a beat"
                 self.level[ring] -= words
             limit = self.config.ring_words // self.config.lanes
-            if self.ring_left[ring] and self.level[ring] < limit and (self.fast or rng.random() < 0.3):
+            if self.ring_left[ring] and self.level[ring] < limit and rng.random() < self.ring_rates[ring]:
                 self.level[ring] += 1
                 self.ring_left[ring] -= 1
             getattr(dut, f"ring_{name}_level").value = self.level[ring]
         if int(dut.sample_done.value):
-            assert not self.flight, "sample_done before the last logits landed"
+            assert not self.leaving, "sample_done before the last logits landed"
             self.samples -= 1
         if int(dut.kv_end.value):
             assert self.kv_open and not any(
-                b["destination"] in (Destination.KEY, Destination.VALUE) for _, b, _ in self.flight
+                b["destination"] in (Destination.KEY, Destination.VALUE) for _, b in self.leaving
             )
             self.kv_open, self.kv_draining = False, True
         if int(dut.kv_start.value):
@@ -250,6 +257,7 @@ class Mock:
         dut.logits_release.value = logits
         dut.bank_full.value = sum((group is not None) << bank for bank, group in enumerate(self.full))
         dut.operand_full.value = sum(1 << block for block in self.operands)
+        dut.pipeline_busy.value = int(bool(self.leaving))
         dut.busy_d.value = int(any(b["thread"] == 0 for _, b, _ in self.flight))
         dut.busy_s.value = int(any(b["thread"] == 1 for _, b, _ in self.flight))
         if taken:
@@ -267,7 +275,7 @@ class Mock:
         begin = self.now
         for _ in range(limit):
             await self.cycle()
-            if not (self.program or any(self.expected) or self.flight or self.kv_open or self.samples):
+            if not (self.program or any(self.expected) or self.leaving or self.kv_open or self.samples):
                 break
         else:
             left = [len(e) for e in self.expected]
@@ -293,7 +301,7 @@ async def start(dut, seed: int, fast: bool, clock: bool = True) -> Mock:
         cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
     for name in (
         "row_active row_sample row_greedy row_logits any_sample pass_count pass_mask pass_tokens instruction instruction_valid "
-        "bank_full operand_full ring_a_level ring_b_level kv_release logits_release busy_d busy_s"
+        "bank_full operand_full ring_a_level ring_b_level kv_release logits_release pipeline_busy busy_d busy_s"
     ).split():
         getattr(dut, name).value = 0
     dut.kv_idle.value = 1

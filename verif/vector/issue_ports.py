@@ -45,6 +45,7 @@ def issue_widths(config: ChipConfig) -> dict[str, int]:
         "kv_idle": 0,
         "logits_release": 0,
         "sample_done": 0,
+        "pipeline_busy": 0,
         "busy_d": 0,
         "busy_s": 0,
         "active_instruction": 512,
