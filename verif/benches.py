@@ -66,6 +66,15 @@ BENCHES = (
         {"lanes": 32, "rows": 1, "fifo_beats": 128, "burst_beats": 16, "slots": 8},
         ("verilator",),
     ),
+    Bench("control", "verif.control.bench_control"),
+    Bench("control_wide", "verif.control.bench_control", simulators=("verilator",), chips=("edge", "server")),
+    Bench("memory_write", "verif.memory.bench_memory_write"),
+    Bench(
+        "memory_write_wide",
+        "verif.memory.bench_memory_write",
+        simulators=("verilator",),
+        chips=("tiny", "edge", "server"),
+    ),
     Bench("vector_issue", "verif.vector.bench_issue", simulators=("icarus", "verilator"), chips=("tiny", "edge")),
 )
 

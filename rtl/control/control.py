@@ -122,12 +122,14 @@ def control(
 ):
     """Everything between the host and the engines.
 
-    Ports: clk; rst; irq; engine_reset: synchronous reset of every engine and of the memory blocks (it includes rst, one
-    clock later); freeze, bus_quiet_*: see rtl/README.md. program_base ... context_limit: registers, addresses of 40 bits, sizes
-    and offsets of 32, weights_size and kv_stride of 40. row_*, any_sample, pass_*: see rtl/README.md. fetch_*: instructions in; fetch_end
-    is a level: the program's window is exhausted. instruction with stream_*, array_*, vector_*: instructions out, each engine with
-    its own valid and ready. write_idle: nothing waits to be written or answered. sample_*, row_fault, result_*: see rtl/README.md. read_error_*,
-    write_error_*: held by the memory blocks until engine_reset. event_*: a bit for each counter. s_axi_*: AXI4-Lite.
+    Ports: clk; rst; irq; engine_reset: synchronous reset of every engine and of the memory blocks (it includes rst,
+    one clock later); freeze, bus_quiet_*: see rtl/README.md. program_base ... context_limit: registers, addresses
+    of 40 bits, sizes and offsets of 32, weights_size and kv_stride of 40. row_*, any_sample, pass_*: see
+    rtl/README.md. fetch_*: instructions in; fetch_end is a level: the program's window is exhausted. instruction
+    with stream_*, array_*, vector_*: instructions out, each engine with its own valid and ready. write_idle:
+    nothing waits to be written or answered. sample_*, row_fault, result_*: see rtl/README.md. read_error_*,
+    write_error_*: held by the memory blocks until engine_reset. event_*: a bit for each counter. s_axi_*:
+    AXI4-Lite.
     """
     start_request, reset_request, start, finished, ended = [Signal(bool(0)) for _ in range(5)]
     busy, done, failed, halt, progress = [Signal(bool(0)) for _ in range(5)]
@@ -142,9 +144,8 @@ def control(
     instruction_index, error_instruction = [Signal(intbv(0)[32:]) for _ in range(2)]
     write_data, row_data, count_data = [Signal(intbv(0)[32:]) for _ in range(3)]
     access_row = Signal(intbv(0)[6:])
-    access_word = Signal(intbv(0)[8:])
+    access_word = Signal(intbv(0)[5:])
     access_field = access_word(4, 0)
-    access_count = access_word(5, 0)
     events = Signal(intbv(0)[len(COUNTERS) :])
 
     host = registers(
@@ -317,7 +318,7 @@ def control(
         engine_reset,
         config,
     )
-    counts = counters(clk, rst, run_start, busy, events, access_read, access_count, count_data)
+    counts = counters(clk, rst, run_start, busy, events, access_read, access_word, count_data)
 
     @always_comb
     def gather_events():

@@ -16,8 +16,9 @@ assert COUNT <= 16
 def counters(clk, rst, clear, busy, events, access_read, access_word, read_data):
     """One counter for each name in registers.COUNTERS; they count only while busy.
 
-    Ports: clk; rst; clear (pulse); busy; events (a bit for each counter, in the order of COUNTERS; bit 0, cycles, is ignored: it
-    counts busy). access_read, access_word (5 bits; held for two clocks): 2 * counter + (1 for the high word); read_data: that word, two clocks later.
+    Ports: clk; rst; clear (pulse); busy; events (a bit for each counter, in the order of COUNTERS; bit 0, cycles,
+    is ignored: it counts busy). access_read, access_word (5 bits; held for two clocks): 2 * counter + (1 for the
+    high word); read_data: that word, two clocks later.
     """
     counted = Signal(intbv(0)[COUNT:])
     bits = [counted(i) for i in range(COUNT)]
@@ -35,10 +36,10 @@ def counters(clk, rst, clear, busy, events, access_read, access_word, read_data)
 
     @always(clk.posedge)
     def read():
-        shifted = intbv(0)[COUNT * 64 :]
+        unused_shifted = intbv(0)[COUNT * 64 :]
         if access_read:
             place.next = concat(access_word, intbv(0)[5:])
-            shifted[:] = all_values >> place
-            read_data.next = shifted[32:]
+            unused_shifted[:] = all_values >> place
+            read_data.next = unused_shifted[32:]
 
     return instances()

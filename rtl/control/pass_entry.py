@@ -13,9 +13,9 @@ def pass_entry(
 ):
     """Collects the rows of one slot, presented one a clock: their mask, and the largest number of tokens.
 
-    Ports: clk; clear: forgets all (no reset: a scan begins with clear). valid, row (one-hot), slot, tokens: the row presented. free_before:
-    the entry before this one is used, so this one opens for a slot that no entry holds (any_hit low). hit: this
-    entry holds the slot presented. used, mask, pass_slot, pass_tokens: what it holds.
+    Ports: clk; clear: forgets all (no reset: a scan begins with clear). valid, row (one-hot), slot, tokens: the row
+    presented. free_before: the entry before this one is used, so this one opens for a slot that no entry holds
+    (any_hit low). hit: this entry holds the slot presented. used, mask, pass_slot, pass_tokens: what it holds.
     """
     opens = Signal(bool(0))
 

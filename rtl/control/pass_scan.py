@@ -26,9 +26,9 @@ def pass_scan(
 ):
     """One pass for each distinct slot among the active rows, in order of its first row; one row a clock.
 
-    Ports: clk; rst; start (pulse); row_active, row_slot, row_position: the row table. done: pulse, config.rows + 1 clocks
-    after start; the passes then stay until the next start. pass_count, pass_mask, pass_slot, pass_tokens (largest
-    position + 1): see rtl/README.md.
+    Ports: clk; rst; start (pulse); row_active, row_slot, row_position: the row table. done: pulse, config.rows + 1
+    clocks after start; the passes then stay until the next start. pass_count, pass_mask, pass_slot, pass_tokens
+    (largest position + 1): see rtl/README.md.
     """
     R = config.rows
     S = bits_for(config.slots)
@@ -46,7 +46,8 @@ def pass_scan(
     any_hit = Signal(bool(0))
 
     hits = [Signal(bool(0)) for _ in range(R)]
-    used = [Signal(bool(0)) for _ in range(R)]
+    unused_last = Signal(bool(0))
+    used = [Signal(bool(0)) for _ in range(R - 1)] + [unused_last]
     masks = [Signal(intbv(0)[R:]) for _ in range(R)]
     pass_slots = [Signal(intbv(0)[S:]) for _ in range(R)]
     pass_lengths = [Signal(intbv(0)[C + 1 :]) for _ in range(R)]

@@ -120,18 +120,22 @@ def registers(
     """The registers of rtl/common/registers.py on AXI4-Lite (32-bit data, 12-bit byte address, low two bits ignored).
 
     One access at a time, writes before reads, 6 clocks each. Answered with SLVERR and without effect: an offset
-    that holds no register, a write to a read-only register, a write with some but not all byte strobes set, and, while busy, a write to anything but
-    control, irq_enable, irq_status and watchdog. A write without any strobe does nothing. Settings reset to zero.
+    that holds no register, a write to a read-only register, a write with some but not all byte strobes set, and,
+    while busy, a write to anything but control, irq_enable, irq_status and watchdog. A write without any strobe
+    does nothing. Settings reset to zero.
 
     Ports: clk; rst; start_request, reset_request (pulses, reset wins); busy, done, failed: status; ended: sets
-    irq_status; irq: enabled and set. error_*, steps_done: read only words. steps ... context_limit: settings, addresses with
-    ADDRESS_BITS bits. access_read (level during a read), access_row (6), access_word (8, the low word address), row_write (pulse),
-    write_data: to row table and counters, whose row_data and count_data come two clocks later. s_axi_*: the bus.
+    irq_status; irq: enabled and set. error_*, steps_done: read only words. steps ... context_limit: settings,
+    addresses with ADDRESS_BITS bits. access_read (level during a read), access_row (6), access_word (5, the low
+    part of the word address), row_write (pulse), write_data: to row table and counters, whose row_data and
+    count_data come two clocks later. s_axi_*: the bus.
     """
     KINDS = tuple(word_kind(i) for i in range(256))
     FIELD_KINDS = tuple(row_field_kind(i) for i in range(ROW_STRIDE // 4))
     CONSTANTS = constant_words(config)
     WORDS = LAST - FIRST + 1
+    INDEX_BITS = bits_for(WORDS)
+    FIRST_INDEX = FIRST % 2**INDEX_BITS
     ROWS = config.rows
     ROWS_FIRST, ROWS_SHIFT = ROWS_BASE // 4, ROWS_BASE // ROW_STRIDE
     SLVERR = 2
@@ -163,12 +167,13 @@ def registers(
     kind, field_kind, final_kind = [Signal(intbv(0)[2:]) for _ in range(3)]
     constant = Signal(intbv(0)[32:])
     is_row = Signal(bool(0))
+    unused_addresses = Signal(intbv(0)[24:])
     accepted = Signal(bool(0))
     store = Signal(bool(0))
     irq_enable = Signal(bool(0))
     irq_status = Signal(bool(0))
     plain = Signal(intbv(0)[32:])
-    value_index = Signal(intbv(0)[bits_for(WORDS) :])
+    value_index = Signal(modbv(0)[INDEX_BITS:])
     values = [Signal(intbv(0)[32:]) for _ in range(WORDS)]
 
     @always_comb
@@ -178,12 +183,16 @@ def registers(
         s_axi_arready.next = (state == state_t.IDLE) and s_axi_arvalid and not (s_axi_awvalid and s_axi_wvalid)
 
     @always_comb
+    def ignore():
+        unused_addresses.next = concat(s_axi_awaddr, s_axi_araddr)
+
+    @always_comb
     def split():
         low_word.next = word[8:]
         place.next = word[4:]
         is_row.next = word >= ROWS_FIRST
         row.next = word[10:4] - ROWS_SHIFT
-        access_word.next = word[8:]
+        access_word.next = word[5:]
         access_row.next = row
         access_read.next = (state != state_t.IDLE) and not writing
         irq.next = irq_enable and irq_status
@@ -246,7 +255,7 @@ def registers(
     def index():
         value_index.next = 0
         if low_word >= FIRST and low_word <= LAST:
-            value_index.next = low_word - FIRST
+            value_index.next = low_word[INDEX_BITS:] - FIRST_INDEX
 
     @always(clk.posedge)
     def keep_settings():
@@ -279,17 +288,17 @@ def registers(
         if low_word < 16:
             plain.next = constant
         elif low_word == STATUS:
-            plain.next = concat(failed, done, busy)
+            plain.next = concat(intbv(0)[29:], failed, done, busy)
         elif low_word == IRQ_ENABLE:
-            plain.next = irq_enable
+            plain.next = concat(intbv(0)[31:], irq_enable)
         elif low_word == IRQ_STATUS:
-            plain.next = irq_status
+            plain.next = concat(intbv(0)[31:], irq_status)
         elif low_word == ERROR:
-            plain.next = error_code
+            plain.next = concat(intbv(0)[28:], error_code)
         elif low_word == ERROR_LOW:
             plain.next = error_address[32:]
         elif low_word == ERROR_HIGH:
-            plain.next = error_address[ADDRESS_BITS:32]
+            plain.next = concat(intbv(0)[32 - HIGH :], error_address[ADDRESS_BITS:32])
         elif low_word == ERROR_INSTRUCTION:
             plain.next = error_instruction
         elif low_word == STEPS_DONE:

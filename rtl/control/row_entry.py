@@ -60,11 +60,12 @@ def row_entry(
     are kept with one bit more than the chip needs; a larger number reads back as all ones there, and the row
     retires at its first step.
 
-    Ports: clk; rst; write, field (word of the entry), data: the host's write; read_select, read_data: the word `field`,
-    one clock later, zero when not selected. run_start: clears the fault bits. check: retires the row with fault SLOT where slot or
-    position is out of bounds. fault: a result of this row is infinite or NaN. advance with advance_sampled: the
-    step's end; a faulty row retires, a row that sampled takes advance_token and moves on, and retires as STOPPED or
-    FULL. retire: a further step follows, rows that do not sample retire. faulty: any fault bit. The rest is broadcast.
+    Ports: clk; rst; write, field (word of the entry), data: the host's write; read_select, read_data: the word
+    `field`, one clock later, zero when not selected. run_start: clears the fault bits. check: retires the row with
+    fault SLOT where slot or position is out of bounds. fault: a result of this row is infinite or NaN. advance with
+    advance_sampled: the step's end; a faulty row retires, a row that sampled takes advance_token and moves on, and
+    retires as STOPPED or FULL. retire: a further step follows, rows that do not sample retire. faulty: any fault
+    bit. The rest is broadcast.
     """
     S = bits_for(config.slots)
     C = bits_for(config.context)
@@ -86,10 +87,7 @@ def row_entry(
         position.next = wide_position[C:]
         faulty.next = numeric or outside
         out_of_bounds.next = (
-            wide_slot >= SLOTS
-            or wide_slot >= slots_used
-            or wide_position >= CONTEXT
-            or wide_position >= context_limit
+            wide_slot >= SLOTS or wide_slot >= slots_used or wide_position >= CONTEXT or wide_position >= context_limit
         )
         stops.next = (advance_token == stop_a) or (advance_token == stop_b)
 
@@ -116,8 +114,8 @@ def row_entry(
             token.next = 0
             seed.next = 0
             temperature.next = 0
-            stop_a.next = 0xFFFFFFFF
-            stop_b.next = 0xFFFFFFFF
+            stop_a.next = intbv(0xFFFFFFFF)[32:]
+            stop_b.next = intbv(0xFFFFFFFF)[32:]
         else:
             if write:
                 if field == FIELD_CONTROL:
@@ -174,11 +172,11 @@ def row_entry(
         read_data.next = 0
         if read_select:
             if field == FIELD_CONTROL:
-                read_data.next = concat(full, stopped, logits, greedy, sample, active)
+                read_data.next = concat(intbv(0)[26:], full, stopped, logits, greedy, sample, active)
             elif field == FIELD_SLOT:
-                read_data.next = wide_slot
+                read_data.next = concat(intbv(0)[31 - S :], wide_slot)
             elif field == FIELD_POSITION:
-                read_data.next = wide_position
+                read_data.next = concat(intbv(0)[31 - C :], wide_position)
             elif field == FIELD_TOKEN:
                 read_data.next = token
             elif field == FIELD_SEED:
@@ -190,6 +188,6 @@ def row_entry(
             elif field == FIELD_STOP_B:
                 read_data.next = stop_b
             elif field == FIELD_FAULT:
-                read_data.next = concat(outside, numeric)
+                read_data.next = concat(intbv(0)[30:], outside, numeric)
 
     return instances()

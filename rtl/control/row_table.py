@@ -50,16 +50,16 @@ def row_table(
 ):
     """All rows, and their grouping into passes.
 
-    Ports: clk; rst; write, access_row (6 bits), access_field (4), write_data: a write of the host, to be given only between
-    runs; access_read (held for two clocks): then read_data is the word (access_row, access_field). run_start, check, retire: pulses to
-    all rows (see row_entry). advance: one bit a row, with advance_token and advance_sampled. scan_start, scan_done: group the
-    active rows into passes. slots_used, context_limit (32 bits): registers. row_fault: pulses, one bit a row. The rest
-    is broadcast to the engines; row_faulty tells the sequencer which rows' results do not count.
+    Ports: clk; rst; write, access_row (6 bits), access_field (4), write_data: a write of the host, to be given only
+    between runs; access_read (held for two clocks): then read_data is the word (access_row, access_field).
+    run_start, check, retire: pulses to all rows (see row_entry). advance: one bit a row, with advance_token and
+    advance_sampled. scan_start, scan_done: group the active rows into passes. slots_used, context_limit (32 bits):
+    registers. row_fault: pulses, one bit a row. The rest is broadcast to the engines; row_faulty tells the
+    sequencer which rows' results do not count.
     """
     R = config.rows
     S = bits_for(config.slots)
     C = bits_for(config.context)
-    FOLDS = (R - 1).bit_length()
     SLOTS, CONTEXT = config.slots, config.context
 
     slots_known = Signal(intbv(0)[S + 1 :])
@@ -176,11 +176,14 @@ def row_table(
     @always(clk.posedge)
     def read():
         # At most one row gives a word, the others zero.
-        merged = intbv(0)[R * 32 :]
+        unused_merged = intbv(0)[R * 32 :]
         if access_read:
-            merged[:] = all_reads
-            for i in range(FOLDS):
-                merged[:] = merged | (merged >> (32 << i))
-            read_data.next = merged[32:]
+            unused_merged[:] = all_reads
+            unused_merged[:] = unused_merged | (unused_merged >> 32)
+            unused_merged[:] = unused_merged | (unused_merged >> 64)
+            unused_merged[:] = unused_merged | (unused_merged >> 128)
+            unused_merged[:] = unused_merged | (unused_merged >> 256)
+            unused_merged[:] = unused_merged | (unused_merged >> 512)
+            read_data.next = unused_merged[32:]
 
     return instances()

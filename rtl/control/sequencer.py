@@ -68,22 +68,26 @@ def sequencer(
     result_data,
     config: ChipConfig,
 ):
-    """A run: for every step check and group the rows, fetch the program, dispatch until END, write results, advance the rows.
+    """A run: for every step check and group the rows, fetch the program, dispatch until END, write results, advance
+    the rows.
 
     It stops where it is when halt is high, and begins again only at start: errors, watchdog and freezing are the
-    supervisor's. It keeps one instruction; an engine takes it by its own valid and ready, and the next one is fetched when
-    all that it concerns have it.
+    supervisor's. It keeps one instruction; an engine takes it by its own valid and ready, and the next one is
+    fetched when all that it concerns have it.
 
-    Ports: clk; rst; start (pulse; only when idle); halt (level: drop everything, go idle); steps. run_start (pulse): clears
-    faults and counters. steps_done; instruction_index: of the instruction last fetched in this step; dispatched (pulse);
-    finished (pulse: the run ended by itself); error_valid (pulse), error_code: OPCODE, PROGRAM_END or NO_ROWS.
-    row_active, row_sample, row_faulty, check, scan_start, scan_done, advance, advance_token, advance_sampled, retire: see row_table.
-    fetch_end: level, the fetch has reached the end of the program and fetch_valid will not come again.
-    sample_token is captured at sample_done. Results: one word for each row, in order, NO_TOKEN for a row that gave none.
+    Ports: clk; rst; start (pulse; only when idle); halt (level: drop everything, go idle); steps. run_start
+    (pulse): clears faults and counters. steps_done; instruction_index: of the instruction last fetched in this
+    step; dispatched (pulse); finished (pulse: the run ended by itself); error_valid (pulse), error_code: OPCODE,
+    PROGRAM_END or NO_ROWS. row_active, row_sample, row_faulty, check, scan_start, scan_done, advance,
+    advance_token, advance_sampled, retire: see row_table. fetch_end: level, the fetch has reached the end of the
+    program and fetch_valid will not come again. sample_token is captured at sample_done. Results: one word for each
+    row, in order, NO_TOKEN for a row that gave none.
     """
     R = config.rows
     LAST = 2 ** (R - 1)
-    state_t = enum("IDLE", "BEGIN", "CHECK", "DECIDE", "SCAN", "FETCH_WAIT", "FETCH", "DRAIN", "RESULT", "ADVANCE", "LAST_WRITES")
+    state_t = enum(
+        "IDLE", "BEGIN", "CHECK", "DECIDE", "SCAN", "FETCH_WAIT", "FETCH", "DRAIN", "RESULT", "ADVANCE", "LAST_WRITES"
+    )
     state = Signal(state_t.IDLE)
     all_idle = Signal(bool(0))
     idle_count = Signal(intbv(0)[3:])
@@ -238,7 +242,7 @@ def sequencer(
                     state.next = state_t.RESULT
         elif state == state_t.RESULT:
             result_valid.next = 1
-            result_data.next = NO_TOKEN
+            result_data.next = intbv(NO_TOKEN)[32:]
             if gives_token:
                 result_data.next = tokens[32:]
             advance.next = 0

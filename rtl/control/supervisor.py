@@ -49,15 +49,17 @@ def supervisor(
     """Status of the machine.
 
     A run is busy from start_request until finished or the first error. An error freezes everything until
-    reset_request; of errors in one clock the sequencer's counts, then the write side's, then the read
-    side's, then the watchdog. start_request is ignored unless the machine is idle without an error. reset_request acts at any time: it freezes,
-    waits until the bus has been quiet for QUIET clocks, pulses engine_reset and clears the status; meanwhile the machine is busy.
+    reset_request; of errors in one clock the sequencer's counts, then the write side's, then the read side's, then
+    the watchdog. start_request is ignored unless the machine is idle without an error. reset_request acts at any
+    time: it freezes, waits until the bus has been quiet for QUIET clocks, pulses engine_reset and clears the
+    status; meanwhile the machine is busy.
 
-    Ports: clk; rst; start_request, reset_request (pulses), watchdog (clocks, 0: off); start (pulse to the sequencer);
-    finished (pulse); progress (an instruction was dispatched, or a beat reached the array); instruction_index; errors of the sequencer (pulse), of the read and
-    write side (held); bus_quiet_*. busy, done, failed: the status bits; ended: pulse when a run ends. error_*: of the
-    first error. freeze: to the memory blocks; halt: to the sequencer, the same signal; engine_reset: reset of all engines, also high
-    during rst and one clock after it.
+    Ports: clk; rst; start_request, reset_request (pulses), watchdog (clocks, 0: off); start (pulse to the
+    sequencer); finished (pulse); progress (an instruction was dispatched, or a beat reached the array);
+    instruction_index; errors of the sequencer (pulse), of the read and write side (held); bus_quiet_*. busy, done,
+    failed: the status bits; ended: pulse when a run ends. error_*: of the first error. freeze: to the memory
+    blocks; halt: to the sequencer, the same signal; engine_reset: reset of all engines, also high during rst and
+    one clock after it.
     """
     state_t = enum("READY", "RUN", "STOPPED", "QUIETING", "RESETTING")
     state = Signal(state_t.READY)

@@ -33,10 +33,12 @@ def kv_rows(
 ):
     """Computes addresses once an instruction, one row after another, by shifting and adding; then looks them up.
 
-    window = kv_base + slot * kv_stride; group_base = window + layer_offset + (position // (32 P)) * bytes of a group of tokens.
+    window = kv_base + slot * kv_stride; group_base = window + layer_offset + (position // (32 P)) * bytes of a
+    group of tokens.
 
-    Ports: clk; rst; start (pulse; takes about rows * (bits of a slot + bits of a group) clocks; ready is low meanwhile); registers and fields of the instruction,
-    held from start on; rows. active_count: rows that are active. lookup_row -> window, group_base, slot, position: a clock later.
+    Ports: clk; rst; start (pulse; takes about rows * (bits of a slot + bits of a group) clocks; ready is low
+    meanwhile); registers and fields of the instruction, held from start on; rows. active_count: rows that are
+    active. lookup_row -> window, group_base, slot, position: a clock later.
     """
     R = config.rows
     S = bits_for(config.slots)
@@ -79,7 +81,7 @@ def kv_rows(
     @always_comb
     def measure():
         # One beat of V scales, 33 for each block of the head.
-        group_beats.next = concat(head_blocks, intbv(0)[5:]) + head_blocks + 1
+        group_beats.next = concat(intbv(0)[1:], head_blocks, intbv(0)[5:]) + concat(intbv(0)[6:], head_blocks) + 1
 
     @always(clk.posedge)
     def compute():
@@ -113,7 +115,7 @@ def kv_rows(
                 slot_left.next = slot_left >> 1
         elif state == state_t.LAYER:
             address.next = address + layer_offset
-            step.next = concat(group_beats, intbv(0)[LOW:])
+            step.next = concat(intbv(0)[ADDRESS_BITS - 14 - LOW :], group_beats, intbv(0)[LOW:])
             group_left.next = positions[C:TOKEN_BITS]
             state.next = state_t.GROUP
         elif state == state_t.GROUP:

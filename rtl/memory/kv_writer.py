@@ -7,7 +7,7 @@ from myhdl import Signal, always, always_comb, concat, enum, instances, intbv, m
 from rtl.common.config import ChipConfig, bits_for
 from rtl.common.fifo import fifo
 from rtl.common.interfaces import ADDRESS_BITS, kv_units
-from rtl.common.isa import FIELDS, Epilogue
+from rtl.common.isa import FIELDS, INSTRUCTION_BITS, Epilogue
 from rtl.common.stream import Stream
 from rtl.convert import module
 from rtl.memory.kv_rows import kv_rows
@@ -57,14 +57,17 @@ def kv_writer(
 ):
     """Turns the units of a KEY or VALUE instruction into write requests; see 'KV cache' in rtl/README.md.
 
-    A K unit becomes two single beats: its scale byte and its 32 bytes. V units are taken a head at a time, when those of all active
-    rows are there: for each, its scale byte; for each set of rows with one slot and one block of 32 tokens, a burst of 32 beats for each group
-    of channels. It does not look at responses, and does not check windows: it gives the slot's base, request_window.
+    A K unit becomes two single beats: its scale byte and its 32 bytes. V units are taken a head at a time, when
+    those of all active rows are there: for each, its scale byte; for each set of rows with one slot and one block
+    of 32 tokens, a burst of 32 beats for each group of channels. It does not look at responses, and does not check
+    windows: it gives the slot's base, request_window.
 
-    Ports: clk; rst; kv_base, kv_stride; rows; kv_*: see rtl/README.md; kv_finished: pulse, every burst of the instruction has been handed over. request_*, beat_*: see
-    write_port.
+    Ports: clk; rst; kv_base, kv_stride; rows; kv_*: see rtl/README.md; kv_finished: pulse, every burst of the
+    instruction has been handed over. request_*, beat_*: see write_port.
     """
     R, P = config.rows, config.ports
+    if P > 2:
+        raise ValueError(f"ChipConfig.ports is {P}, expected 1 or 2: regions start on 64-byte boundaries")
     W, B = config.bus_bits, config.bus_bytes
     S, C = bits_for(config.slots), bits_for(config.context)
     V8 = 8 * config.lanes
@@ -77,7 +80,13 @@ def kv_writer(
     BLOCK_LOW = LOW + 5
     GROUP_BITS = bits_for(-(-config.head_blocks // P))
     PORT_BITS = P.bit_length() - 1
+    HIGH = ADDRESS_BITS - 32
+    PORTS_BITS = bits_for(P)
+    BLOCK_BITS = C - 5
+    COUNT_BITS = bits_for(UNITS + 1)
+    ROWS_BITS = bits_for(R + 1)
     LAST_PORT = P - 1
+    BLOCK_BYTES = 0xFFFFFFFF
     PORT_PART = config.group_tokens - 32
 
     state_t = enum(
@@ -88,7 +97,7 @@ def kv_writer(
     is_value = Signal(bool(0))
     ending = Signal(bool(0))
     start_rows, rows_ready = [Signal(bool(0)) for _ in range(2)]
-    layer_offset, head_stride, value_offset, value_stride = [Signal(intbv(0)[32:]) for _ in range(4)]
+    layer_offset, head_stride, value_offset, value_stride = [Signal(intbv(0)[ADDRESS_BITS:]) for _ in range(4)]
     head_blocks = Signal(intbv(0)[8:])
     active_count = Signal(intbv(0)[bits_for(R + 1) :])
     window, group_base, address = [Signal(intbv(0)[ADDRESS_BITS:]) for _ in range(3)]
@@ -99,17 +108,22 @@ def kv_writer(
     lane = Signal(intbv(0)[LANE_BITS:])
     token_block = Signal(intbv(0)[C - 5 :])
 
-    unit_in, unit_out = Stream(UNIT_BITS), Stream(UNIT_BITS)
+    unused_ready = Signal(bool(0))
+    unused_space = Signal(bool(0))
+    unit_in = Stream.of(Signal(intbv(0)[UNIT_BITS:]), Signal(bool(0)), unused_ready)
+    unit_out = Stream(UNIT_BITS)
     unit_count = Signal(intbv(0)[bits_for(UNITS + 1) :])
     units = fifo(clk, rst, unit_in, unit_out, unit_count, depth=UNITS, width=UNIT_BITS, distributed=True)
     unit_row = Signal(intbv(0)[ROW_BITS:])
     unit_head, unit_block, unit_scale = [Signal(intbv(0)[8:]) for _ in range(3)]
 
-    word_in, word_out = Stream(V8), Stream(V8)
-    word_count = Signal(intbv(0)[bits_for(UNITS * WORDS + 1) :])
-    words = fifo(clk, rst, word_in, word_out, word_count, depth=UNITS * WORDS, width=V8)
+    word_in = Stream.of(Signal(intbv(0)[V8:]), Signal(bool(0)), unused_space)
+    word_out = Stream(V8)
+    unused_count = Signal(intbv(0)[bits_for(UNITS * WORDS + 1) :])
+    words = fifo(clk, rst, word_in, word_out, unused_count, depth=UNITS * WORDS, width=V8)
     beats_before = Signal(intbv(0)[14:])
     collected = Signal(intbv(0)[256:])
+    key_beat = Signal(intbv(0)[W:])
     words_left = Signal(intbv(0)[bits_for(WORDS + 1) :])
 
     value_write, select, gather_start, gather_valid, gather_ready, taken = [Signal(bool(0)) for _ in range(6)]
@@ -127,6 +141,7 @@ def kv_writer(
     gather_data = Signal(intbv(0)[W:])
     gather_strobe = Signal(intbv(0)[B:])
     beats_left = Signal(intbv(0)[6:])
+    unused_instruction = Signal(intbv(0)[INSTRUCTION_BITS:])
     last_beat = Signal(bool(0))
     single_data = Signal(intbv(0)[W:])
     single_strobe = Signal(intbv(0)[B:])
@@ -191,7 +206,7 @@ def kv_writer(
         word_in.payload.next = kv_data
         word_in.valid.next = kv_valid and not kv_value
         lane.next = position[LANE_BITS:]
-        beats_before.next = concat(unit_block, intbv(0)[5:]) + unit_block + 1
+        beats_before.next = concat(intbv(0)[1:], unit_block, intbv(0)[5:]) + concat(intbv(0)[6:], unit_block) + 1
         token_block.next = position[C:5]
         kv_idle.next = state == state_t.IDLE
         kv_release.next = pop
@@ -201,9 +216,16 @@ def kv_writer(
         word_out.ready.next = (state == state_t.K_DATA) and (words_left != 0)
 
     @always_comb
+    def ignore():
+        unused_instruction.next = kv_instruction
+
+    @always_comb
     def offer():
         units_here.next = unit_out.valid and (
-            not is_value or in_head != 0 or unit_count >= active_count or ending
+            not is_value
+            or in_head != 0
+            or unit_count >= concat(intbv(0)[COUNT_BITS - ROWS_BITS :], active_count)
+            or ending
         )
         request_valid.next = (
             (state == state_t.SCALE_REQUEST) or (state == state_t.K_REQUEST) or (state == state_t.V_REQUEST)
@@ -240,29 +262,44 @@ def kv_writer(
             write_data.next = kv_data
             write_last.next = kv_last
             write_head.next = kv_head
-            slots = intbv(0)[R * S :]
-            positions = intbv(0)[R * C :]
-            slots[:] = row_slot >> (kv_row * S)
-            positions[:] = row_position >> (kv_row * C)
-            row_slot_in.next = slots[S:]
-            row_position_in.next = positions[C:]
+            unused_slots = intbv(0)[R * S :]
+            unused_positions = intbv(0)[R * C :]
+            unused_slots[:] = row_slot >> (kv_row * S)
+            unused_positions[:] = row_position >> (kv_row * C)
+            row_slot_in.next = unused_slots[S:]
+            row_position_in.next = unused_positions[C:]
 
     @always(clk.posedge)
     def prepare_single():
         if state == state_t.SCALE_REQUEST:
             single_strobe.next = 1 << lane
             scales = intbv(0)[W:]
-            scales[:] = unit_scale
-            for i in range(LOW):
-                scales[:] = scales | (scales << (8 << i))
+            scales[:] = concat(intbv(0)[W - 8 :], unit_scale)
+            scales[:] = scales | (scales << 8)
+            scales[:] = scales | (scales << 16)
+            scales[:] = scales | (scales << 32)
+            scales[:] = scales | (scales << 64)
+            scales[:] = scales | (scales << 128)
+            scales[:] = scales | (scales << 256)
             single_data.next = scales
-        elif state == state_t.K_REQUEST:
-            single_strobe.next = 0xFFFFFFFF << (lane & PORT_PART)
-            copies = intbv(0)[W:]
-            copies[:] = collected
-            for i in range(PORT_BITS):
-                copies[:] = copies | (copies << (256 << i))
-            single_data.next = copies
+        if state == state_t.K_REQUEST:
+            strobes = intbv(0)[B:]
+            strobes[:] = intbv(BLOCK_BYTES)[B:]
+            single_strobe.next = strobes << (lane & PORT_PART)
+            single_data.next = key_beat
+
+    # The 32 bytes in every port; the strobes choose one.
+    if P == 1:
+
+        @always_comb
+        def copy():
+            key_beat.next = collected
+
+    else:
+
+        @always_comb
+        def copy():
+            key_beat.next = concat(collected, collected)
 
     if WORDS > 1:
 
@@ -283,16 +320,16 @@ def kv_writer(
         if kv_start:
             is_value.next = kv_instruction[EPILOGUE_HIGH:EPILOGUE_LOW] == EPILOGUE_VALUE
             head_blocks.next = kv_instruction[HEAD_BLOCKS_LOW + 8 : HEAD_BLOCKS_LOW]
-            layer_offset.next = kv_instruction[LAYER_LOW + 32 : LAYER_LOW]
-            head_stride.next = kv_instruction[HEAD_STRIDE_LOW + 32 : HEAD_STRIDE_LOW]
-            value_offset.next = kv_instruction[VALUE_OFFSET_LOW + 32 : VALUE_OFFSET_LOW]
-            value_stride.next = kv_instruction[VALUE_STRIDE_LOW + 32 : VALUE_STRIDE_LOW]
+            layer_offset.next = concat(intbv(0)[HIGH:], kv_instruction[LAYER_LOW + 32 : LAYER_LOW])
+            head_stride.next = concat(intbv(0)[HIGH:], kv_instruction[HEAD_STRIDE_LOW + 32 : HEAD_STRIDE_LOW])
+            value_offset.next = concat(intbv(0)[HIGH:], kv_instruction[VALUE_OFFSET_LOW + 32 : VALUE_OFFSET_LOW])
+            value_stride.next = concat(intbv(0)[HIGH:], kv_instruction[VALUE_STRIDE_LOW + 32 : VALUE_STRIDE_LOW])
 
     @always(clk.posedge)
     def find_last_port():
         last_port.next = LAST_PORT
         if blocks_left < P:
-            last_port.next = blocks_left - 1
+            last_port.next = blocks_left[PORTS_BITS:] - 1
 
     @always(clk.posedge)
     def run_units():
@@ -341,7 +378,7 @@ def kv_writer(
                     head_offset.next = 0
                     head_count.next = 0
             elif state == state_t.K_ADDRESS:
-                address.next = address + concat(beats_before, intbv(0)[LOW:])
+                address.next = address + concat(intbv(0)[ADDRESS_BITS - 14 - LOW :], beats_before, intbv(0)[LOW:])
                 state.next = state_t.SCALE_REQUEST
             elif state == state_t.SCALE_REQUEST:
                 if request_ready:
@@ -353,7 +390,7 @@ def kv_writer(
                     if is_value:
                         state.next = state_t.V_CHECK
                     else:
-                        address.next = address + concat(lane[5:], intbv(0)[LOW:])
+                        address.next = address + concat(intbv(0)[ADDRESS_BITS - 5 - LOW :], lane[5:], intbv(0)[LOW:])
             elif state == state_t.K_DATA:
                 if words_left == 0:
                     address.next = address + B
@@ -380,7 +417,9 @@ def kv_writer(
                 address.next = address + head_offset
                 state.next = state_t.V_BLOCK
             elif state == state_t.V_BLOCK:
-                address.next = address + concat(token_block, intbv(0)[BLOCK_LOW:])
+                address.next = address + concat(
+                    intbv(0)[ADDRESS_BITS - BLOCK_BITS - BLOCK_LOW :], token_block, intbv(0)[BLOCK_LOW:]
+                )
                 group.next = 0
                 blocks_left.next = head_blocks
                 state.next = state_t.V_REQUEST

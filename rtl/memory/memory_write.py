@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, always_comb, instances, intbv
+from myhdl import Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import ChipConfig
 from rtl.common.interfaces import ADDRESS_BITS
@@ -79,10 +79,12 @@ def memory_write(
 ):
     """Everything that the chip writes.
 
-    KV writes go before logits and results. Each burst is checked against its window: the slot of its row, or the output.
+    KV writes go before logits and results. Each burst is checked against its window: the slot of its row, or the
+    output.
 
-    Ports: clk; rst; freeze, bus_quiet_write: see rtl/README.md; idle: nothing waits to be written or answered, no KEY or VALUE instruction is open.
-    Registers; rows; kv_*, logits_*, result_*: see rtl/README.md. error_*: held until rst. event_write_beat; m_axi_*: AXI4.
+    Ports: clk; rst; freeze, bus_quiet_write: see rtl/README.md; idle: nothing waits to be written or answered, no
+    KEY or VALUE instruction is open. Registers; rows; kv_*, logits_*, result_*: see rtl/README.md. error_*: held
+    until rst. event_write_beat; m_axi_*: AXI4.
     """
     kv_request, kv_request_ready, kv_beat, kv_beat_ready, kv_finished, kv_quiet = [Signal(bool(0)) for _ in range(6)]
     out_request, out_request_ready, out_beat, out_beat_ready, out_busy, quiet = [Signal(bool(0)) for _ in range(6)]
@@ -93,6 +95,7 @@ def memory_write(
     kv_beats, out_beats, request_beats = [Signal(intbv(0)[6:]) for _ in range(3)]
     kv_beat_data, out_data, beat_data = [Signal(intbv(0)[config.bus_bits :]) for _ in range(3)]
     kv_strobe, out_strobe, beat_strobe = [Signal(intbv(0)[config.bus_bytes :]) for _ in range(3)]
+    HIGH = ADDRESS_BITS - 32
     unanswered = Signal(intbv(0)[8:])
 
     keys_values = kv_writer(
@@ -206,7 +209,7 @@ def memory_write(
         request_address.next = out_address
         request_beats.next = out_beats
         request_window.next = output_base
-        request_size.next = output_size
+        request_size.next = concat(intbv(0)[HIGH:], output_size)
         if kv_request:
             request_address.next = kv_address
             request_beats.next = kv_beats

@@ -41,11 +41,11 @@ def output_writer(
 ):
     """A block of 32 logits becomes one burst, a result one strobed beat; see 'Output' in rtl/README.md.
 
-    The words of a block come in order; logits_word only tells the last one. Results wait for logits. It does not look at responses, and
-    does not check windows.
+    The words of a block come in order; logits_word only tells the last one. Results wait for logits. It does not
+    look at responses, and does not check windows.
 
-    Ports: clk; rst; output_base, logits_offset, logits_stride; logits_*, result_*: see rtl/README.md; busy: something waits to be handed over. request_*, beat_*: see
-    write_port.
+    Ports: clk; rst; output_base, logits_offset, logits_stride; logits_*, result_*: see rtl/README.md; busy:
+    something waits to be handed over. request_*, beat_*: see write_port.
     """
     R = config.rows
     W, B = config.bus_bits, config.bus_bytes
@@ -56,6 +56,7 @@ def output_writer(
     UNIT_BITS = ROW_BITS + 16
     LOW = bits_for(B)
     BEATS = 128 // B
+    HIGH = ADDRESS_BITS - 32
     LAST_WORD = WORDS - 1
     ALL_BYTES = 2**B - 1
     WORD_BYTES = 15
@@ -69,12 +70,16 @@ def output_writer(
     strobe = Signal(intbv(0)[B:])
     gathered = Signal(intbv(0)[1024:])
     appended = Signal(intbv(0)[1024:])
-    unit_in, unit_out = Stream(UNIT_BITS), Stream(UNIT_BITS)
-    unit_count = Signal(intbv(0)[bits_for(UNITS + 1) :])
-    units = fifo(clk, rst, unit_in, unit_out, unit_count, depth=UNITS, width=UNIT_BITS, distributed=True)
-    word_in, word_out = Stream(V32), Stream(V32)
-    word_count = Signal(intbv(0)[bits_for(UNITS * WORDS + 1) :])
-    words = fifo(clk, rst, word_in, word_out, word_count, depth=UNITS * WORDS, width=V32)
+    unused_ready = Signal(bool(0))
+    unused_space = Signal(bool(0))
+    unit_in = Stream.of(Signal(intbv(0)[UNIT_BITS:]), Signal(bool(0)), unused_ready)
+    unit_out = Stream(UNIT_BITS)
+    unused_units = Signal(intbv(0)[bits_for(UNITS + 1) :])
+    units = fifo(clk, rst, unit_in, unit_out, unused_units, depth=UNITS, width=UNIT_BITS, distributed=True)
+    word_in = Stream.of(Signal(intbv(0)[V32:]), Signal(bool(0)), unused_space)
+    word_out = Stream(V32)
+    unused_words = Signal(intbv(0)[bits_for(UNITS * WORDS + 1) :])
+    words = fifo(clk, rst, word_in, word_out, unused_words, depth=UNITS * WORDS, width=V32)
     words_left = Signal(intbv(0)[bits_for(WORDS + 1) :])
 
     @always_comb
@@ -117,14 +122,14 @@ def output_writer(
         if rst:
             state.next = state_t.IDLE
         elif state == state_t.IDLE:
-            address.next = output_base + logits_offset
-            stride.next = logits_stride
+            address.next = output_base + concat(intbv(0)[HIGH:], logits_offset)
+            stride.next = concat(intbv(0)[HIGH:], logits_stride)
             row_left.next = unit_out.payload[ROW_BITS:]
-            strobe.next = ALL_BYTES
+            strobe.next = intbv(ALL_BYTES)[B:]
             if unit_out.valid:
                 state.next = state_t.ROW
             elif result_valid:
-                address.next = output_base + result_offset
+                address.next = output_base + concat(intbv(0)[HIGH:], result_offset)
                 state.next = state_t.RESULT_REQUEST
         elif state == state_t.ROW:
             # address + row * stride, a bit of the row at a time
@@ -136,7 +141,9 @@ def output_writer(
                 stride.next = concat(stride[ADDRESS_BITS - 1 :], False)
                 row_left.next = row_left >> 1
         elif state == state_t.BLOCK:
-            address.next = address + concat(unit_out.payload[UNIT_BITS:ROW_BITS], intbv(0)[7:])
+            address.next = address + concat(
+                intbv(0)[ADDRESS_BITS - 23 :], unit_out.payload[UNIT_BITS:ROW_BITS], intbv(0)[7:]
+            )
             words_left.next = WORDS
             state.next = state_t.COLLECT
         elif state == state_t.COLLECT:
@@ -159,11 +166,14 @@ def output_writer(
         elif state == state_t.RESULT_REQUEST:
             # The word in all lanes; the strobes choose one.
             copies = intbv(0)[1024:]
-            copies[:] = result_data
-            for i in range(5):
-                copies[:] = copies | (copies << (32 << i))
+            copies[:] = concat(intbv(0)[992:], result_data)
+            copies[:] = copies | (copies << 32)
+            copies[:] = copies | (copies << 64)
+            copies[:] = copies | (copies << 128)
+            copies[:] = copies | (copies << 256)
+            copies[:] = copies | (copies << 512)
             gathered.next = copies
-            strobe.next = WORD_BYTES << address[LOW:]
+            strobe.next = intbv(WORD_BYTES)[B:] << address[LOW:]
             if request_ready:
                 state.next = state_t.RESULT_BEAT
         else:

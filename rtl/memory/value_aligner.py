@@ -12,8 +12,8 @@ from rtl.convert import module
 def value_aligner(clk, move, enable, word, place, lane, aligned, config: ChipConfig):
     """The byte of `word` at bit `place`, one move later in byte `lane` of `aligned`; zero without enable.
 
-    Ports: clk; move: the pipeline advances; enable; word (V bytes), place (bit number of the byte), lane (0..31, constant
-    meanwhile); aligned (32 bytes).
+    Ports: clk; move: the pipeline advances; enable; word (V bytes), place (bit number of the byte), lane (0..31,
+    constant meanwhile); aligned (32 bytes).
     """
     picked = Signal(intbv(0)[8:])
     WIDTH = len(aligned)
@@ -21,17 +21,17 @@ def value_aligner(clk, move, enable, word, place, lane, aligned, config: ChipCon
 
     @always(clk.posedge)
     def pick():
-        shifted = intbv(0)[V8:]
+        unused_shifted = intbv(0)[V8:]
         if move:
             picked.next = 0
             if enable:
-                shifted[:] = word >> place
-                picked.next = shifted[8:]
+                unused_shifted[:] = word >> place
+                picked.next = unused_shifted[8:]
 
     @always_comb
     def put():
         spread = modbv(0)[WIDTH:]
-        spread[:] = picked
+        spread[:] = concat(intbv(0)[WIDTH - 8 :], picked)
         spread[:] = spread << concat(lane, intbv(0)[3:])
         aligned.next = spread
 

@@ -7,8 +7,8 @@ from myhdl import ConcatSignal, Constant, Signal, always, always_comb, concat, i
 from rtl.common.config import BLOCK, ChipConfig, bits_for
 from rtl.common.interfaces import kv_units
 from rtl.common.ram import lutram, ram
-from rtl.memory.value_aligner import value_aligner
 from rtl.convert import module
+from rtl.memory.value_aligner import value_aligner
 
 
 @module
@@ -31,7 +31,6 @@ def value_bank(
     move,
     group,
     element,
-    member,
     taken,
     lanes,
     bytes_out,
@@ -39,12 +38,12 @@ def value_bank(
 ):
     """Holds the units (a row's head of V) that fall to this bank, in order of arrival; works on the oldest.
 
-    Ports: clk; rst; write: a word of V bytes of the newest unit, at (write_block, write_word); write_last ends the unit, whose
-    head, slot and position are kept. select: the bank becomes a member if its oldest unit is of that head, slot and block of 32 tokens and was not a member before. free:
-    the oldest unit is done with. move: the pipeline advances: element (0..31) of channel group `group` -> two moves later its
-    bytes
-    (one a port) leave in bytes_out, in the lane of the unit's token, zero unless a member. member, lanes (that lane as one
-    bit of 32, zero unless a member): valid one and two clocks after select.
+    Ports: clk; rst; write: a word of V bytes of the newest unit, at (write_block, write_word); write_last ends the
+    unit, whose head, slot and position are kept. select: the bank becomes a member if its oldest unit is of that
+    head, slot and block of 32 tokens and was not a member before. free: the oldest unit is done with. move: the
+    pipeline advances: element (0..31) of channel group `group` -> two moves later its bytes (one a port) leave in
+    bytes_out, in the lane of the unit's token, zero unless a member. taken: some select chose the oldest unit.
+    lanes: that lane as one bit of 32, zero unless a member; valid two clocks after select.
     """
     P = config.ports
     S, C = bits_for(config.slots), bits_for(config.context)
@@ -63,6 +62,8 @@ def value_bank(
     write_unit = Signal(modbv(0)[UNIT_BITS:])
     read_unit = Signal(modbv(0)[UNIT_BITS:])
     count = Signal(intbv(0)[bits_for(UNITS + 1) :])
+    unused_block = Signal(intbv(0)[8:])
+    member = Signal(bool(0))
     complete = Signal(bool(0))
     info = Signal(intbv(0)[INFO:])
     new_info = Signal(intbv(0)[INFO:])
@@ -97,6 +98,11 @@ def value_bank(
         @always_comb
         def choose_word():
             read_word.next = element[5:BYTE_BITS]
+
+    @always_comb
+    def ignore():
+        # Heads are at most config.head_blocks long.
+        unused_block.next = write_block
 
     @always_comb
     def connect():

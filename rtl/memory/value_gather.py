@@ -36,17 +36,18 @@ def value_gather(
     beat_strobe,
     config: ChipConfig,
 ):
-    """Units (a row's head) go to the banks in turn, so the units of one head lie in different banks; a burst reads all banks at once.
+    """Units (a row's head) go to the banks in turn, so the units of one head lie in different banks; a burst reads
+    all banks at once.
 
-    Ports: clk; rst; write_*: words of units, in order. select (pulse): chooses, among the oldest unit of each bank, those of that head, slot and block of 32
-    tokens that no earlier select chose; used three clocks later. free: the oldest unit of all leaves. oldest_taken: some select
-    has chosen it. start (pulse): 32 beats of channel group `group` (held meanwhile): beat j, port p, byte i: channel j of the group's block p
-    of the chosen unit whose token is i in its block; strobes: those bytes, of ports 0 to last_port.
+    Ports: clk; rst; write_*: words of units, in order. select (pulse): chooses, among the oldest unit of each bank,
+    those of that head, slot and block of 32 tokens that no earlier select chose; used three clocks later. free: the
+    oldest unit of all leaves. oldest_taken: some select has chosen it. start (pulse): 32 beats of channel group
+    `group` (held meanwhile): beat j, port p, byte i: channel j of the group's block p of the chosen unit whose
+    token is i in its block; strobes: those bytes, of ports 0 to last_port.
     """
     R, P = config.rows, config.ports
     W, B = config.bus_bits, config.bus_bytes
     BANK_BITS = bits_for(R)
-    FOLDS = (R - 1).bit_length()
 
     write_bank = Signal(modbv(0)[BANK_BITS:])
     read_bank = Signal(modbv(0)[BANK_BITS:])
@@ -54,7 +55,6 @@ def value_gather(
     frees = Signal(intbv(0)[R:])
     bank_write = [writes(i) for i in range(R)]
     bank_free = [frees(i) for i in range(R)]
-    members = [Signal(bool(0)) for _ in range(R)]
     taken = [Signal(bool(0)) for _ in range(R)]
     lanes = [Signal(intbv(0)[BLOCK:]) for _ in range(R)]
     bank_bytes = [Signal(intbv(0)[W:]) for _ in range(R)]
@@ -82,7 +82,6 @@ def value_gather(
             move,
             group,
             element,
-            members[i],
             taken[i],
             lanes[i],
             bank_bytes[i],
@@ -138,27 +137,35 @@ def value_gather(
 
     @always(clk.posedge)
     def merge():
-        gathered = intbv(0)[R * W :]
+        unused_gathered = intbv(0)[R * W :]
         if move and valid_2:
-            gathered[:] = all_bytes
-            for i in range(FOLDS):
-                gathered[:] = gathered | (gathered >> (W << i))
-            beat_data.next = gathered[W:]
+            unused_gathered[:] = all_bytes
+            unused_gathered[:] = unused_gathered | (unused_gathered >> (W * 1))
+            unused_gathered[:] = unused_gathered | (unused_gathered >> (W * 2))
+            unused_gathered[:] = unused_gathered | (unused_gathered >> (W * 4))
+            unused_gathered[:] = unused_gathered | (unused_gathered >> (W * 8))
+            unused_gathered[:] = unused_gathered | (unused_gathered >> (W * 16))
+            beat_data.next = unused_gathered[W:]
 
     @always(clk.posedge)
     def merge_lanes():
-        merged = intbv(0)[R * BLOCK :]
+        unused_merged = intbv(0)[R * BLOCK :]
         if start:
-            merged[:] = all_lanes
-            for i in range(FOLDS):
-                merged[:] = merged | (merged >> (BLOCK << i))
-            port_lanes.next = merged[BLOCK:]
+            unused_merged[:] = all_lanes
+            unused_merged[:] = unused_merged | (unused_merged >> (BLOCK * 1))
+            unused_merged[:] = unused_merged | (unused_merged >> (BLOCK * 2))
+            unused_merged[:] = unused_merged | (unused_merged >> (BLOCK * 4))
+            unused_merged[:] = unused_merged | (unused_merged >> (BLOCK * 8))
+            unused_merged[:] = unused_merged | (unused_merged >> (BLOCK * 16))
+            port_lanes.next = unused_merged[BLOCK:]
 
     if P == 1:
+        unused_port = Signal(intbv(0)[1:])
 
         @always_comb
         def strobe():
             beat_strobe.next = port_lanes
+            unused_port.next = last_port
 
     else:
 
@@ -167,7 +174,7 @@ def value_gather(
             enabled = intbv(0)[B:]
             for port in range(P):
                 if P - 1 - port <= last_port:
-                    enabled[:] = (enabled << BLOCK) | port_lanes
+                    enabled[:] = (enabled << BLOCK) | concat(intbv(0)[B - BLOCK :], port_lanes)
             beat_strobe.next = enabled
 
     return instances()

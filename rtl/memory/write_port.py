@@ -56,21 +56,25 @@ def write_port(
     m_axi_bready,
     config: ChipConfig,
 ):
-    """Writes requests of 1 to 32 whole beats to memory: checked against their window, split at 4 KB, many outstanding.
+    """Writes requests of 1 to 32 whole beats to memory: checked against their window, split at 4 KB, many
+    outstanding.
 
-    One request at a time: accepted, checked in three clocks, addressed, then its beats pass; the responses are not waited for. Address and data are
-    offered together. It never reads and never reorders. A request outside its window raises error WINDOW and is not written; a bad response
-    raises WRITE_RESPONSE; after either, nothing more is accepted. While freeze is high no burst begins, and what is
-    left of a burst that was addressed goes out without strobes.
+    One request at a time: accepted, checked in three clocks, addressed, then its beats pass; the responses are not
+    waited for. Address and data are offered together. It never reads and never reorders. A request outside its
+    window raises error WINDOW and is not written; a bad response raises WRITE_RESPONSE; after either, nothing more
+    is accepted. While freeze is high no burst begins, and what is left of a burst that was addressed goes out
+    without strobes.
 
-    Ports: clk; rst; freeze; request_*: address (its part within a beat is ignored), beats, window (base) and size of the window, kv: counts for kv_quiet; beat_*:
-    the request's beats, in order; kv_quiet: every KV burst is answered; quiet: every burst is; error_*: held until rst; event_write_beat;
-    m_axi_*: AXI4, one ID, INCR.
+    Ports: clk; rst; freeze; request_*: address (its part within a beat is ignored), beats, window (base) and size
+    of the window, kv: counts for kv_quiet; beat_*: the request's beats, in order; kv_quiet: every KV burst is
+    answered; quiet: every burst is; error_*: held until rst; event_write_beat; m_axi_*: AXI4, one ID, INCR.
     """
     W = config.bus_bits
     B = config.bus_bytes
     LOW = bits_for(B)
     PAGE_BEATS = 4096 // B
+    ROOM_BITS = 8
+    PAGE_BITS = 12 - LOW
     FULL = OUTSTANDING
     RECORD = ADDRESS_BITS + 1
     SIZE_CODE = LOW
@@ -86,11 +90,12 @@ def write_port(
     below = Signal(bool(0))
     left = Signal(intbv(0)[6:])
     part = Signal(intbv(0)[6:])
-    room = Signal(intbv(0)[8:])
+    room = Signal(intbv(0)[ROOM_BITS:])
     beats_now = Signal(intbv(0)[6:])
     take = Signal(bool(0))
     load = Signal(bool(0))
     open_burst = Signal(bool(0))
+    unused_inputs = Signal(intbv(0)[ADDRESS_BITS + 3 :])
     answered = Signal(bool(0))
 
     records = [Signal(intbv(0)[RECORD:]) for _ in range(OUTSTANDING)]
@@ -110,11 +115,16 @@ def write_port(
         m_axi_bready.next = 1
 
     @always_comb
+    def ignore():
+        # One ID; of the responses OKAY and EXOKAY are good; requests are cut to whole beats.
+        unused_inputs.next = concat(m_axi_bid, m_axi_bresp, request_address)
+
+    @always_comb
     def decide():
         take.next = (state == state_t.IDLE) and request_valid and not freeze and not error_valid
-        room.next = PAGE_BEATS - address[12:LOW]
+        room.next = PAGE_BEATS - concat(intbv(0)[ROOM_BITS - PAGE_BITS :], address[12:LOW])
         beats_now.next = left
-        if room < left:
+        if room < concat(intbv(0)[2:], left):
             beats_now.next = room[6:]
         open_burst.next = (
             (state == state_t.SPLIT)
@@ -123,9 +133,7 @@ def write_port(
             and (not m_axi_awvalid or m_axi_awready)
             and (outstanding != FULL)
         )
-        load.next = (
-            (state == state_t.PASS) and (beat_valid or freeze) and (not m_axi_wvalid or m_axi_wready)
-        )
+        load.next = (state == state_t.PASS) and (beat_valid or freeze) and (not m_axi_wvalid or m_axi_wready)
         answered.next = m_axi_bvalid
         oldest.next = records[read_place]
 
@@ -150,7 +158,7 @@ def write_port(
                     is_kv.next = request_kv
                     address.next = concat(request_address[ADDRESS_BITS:LOW], intbv(0)[LOW:])
                     window.next = request_window
-                    size.next = request_size
+                    size.next = concat(intbv(0)[1:], request_size)
                     left.next = request_beats
                     state.next = state_t.MEASURE
             elif state == state_t.MEASURE:
@@ -160,7 +168,7 @@ def write_port(
                     offset.next = address - window
                 state.next = state_t.SUM
             elif state == state_t.SUM:
-                extent.next = offset + concat(left, intbv(0)[LOW:])
+                extent.next = offset + concat(intbv(0)[ADDRESS_BITS - 5 - LOW :], left, intbv(0)[LOW:])
                 state.next = state_t.JUDGE
             elif state == state_t.JUDGE:
                 state.next = state_t.SPLIT
@@ -172,10 +180,10 @@ def write_port(
                 elif open_burst:
                     m_axi_awvalid.next = 1
                     m_axi_awaddr.next = address
-                    m_axi_awlen.next = beats_now - 1
+                    m_axi_awlen.next = concat(intbv(0)[2:], beats_now) - 1
                     part.next = beats_now
                     left.next = left - beats_now
-                    address.next = address + concat(beats_now, intbv(0)[LOW:])
+                    address.next = address + concat(intbv(0)[ADDRESS_BITS - 6 - LOW :], beats_now, intbv(0)[LOW:])
                     state.next = state_t.PASS
             else:
                 if load:

@@ -156,7 +156,9 @@ async def registers_read_what_they_should(dut):
     assert int(dut.weights_size.value) == (written["weights_size_high"] & 0xFF) << 32 | written["weights_size_low"]
     assert int(dut.logits_stride.value) == written["logits_stride"]
     for row in range(tb.config.rows):
-        fields = {name: tb.rng.randrange(1 << 32) for name in ("token", "seed", "inverse_temperature", "stop_a", "stop_b")}
+        fields = {
+            name: tb.rng.randrange(1 << 32) for name in ("token", "seed", "inverse_temperature", "stop_a", "stop_b")
+        }
         fields |= {"slot": tb.rng.randrange(tb.config.slots), "position": tb.rng.randrange(tb.config.context)}
         fields["control"] = tb.rng.randrange(64)
         for name, value in fields.items():
@@ -308,7 +310,11 @@ async def errors_stop_the_machine_with_a_code_and_reset_brings_it_back(dut):
     tb.engines.program = []
     await fails(ErrorCode.PROGRAM_END, 0)
 
-    for side, code in (("read", ErrorCode.READ_RESPONSE), ("read", ErrorCode.WINDOW), ("write", ErrorCode.WRITE_RESPONSE)):
+    for side, code in (
+        ("read", ErrorCode.READ_RESPONSE),
+        ("read", ErrorCode.WINDOW),
+        ("write", ErrorCode.WRITE_RESPONSE),
+    ):
         tb.engines.program, tb.engines.stuck = good, True
         address = tb.rng.randrange(1 << 40)
         tb.engines.errors = {side: (code, address)}

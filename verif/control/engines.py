@@ -18,9 +18,7 @@ CONCERNED = {
     Opcode.ATTEND: ("stream", "array", "vector"),
     Opcode.END: (),
 }
-EVENTS = (
-    "consuming stall_memory stall_operand stall_bank array_idle read_beat write_beat vector_beat"
-).split()
+EVENTS = ("consuming stall_memory stall_operand stall_bank array_idle read_beat write_beat vector_beat").split()
 INPUTS = (
     "bus_quiet_read bus_quiet_write fetch_end fetch_instruction fetch_valid stream_ready stream_idle array_ready "
     "array_idle vector_ready vector_idle write_idle sample_token sample_done row_fault result_ready read_error_valid "
@@ -46,9 +44,7 @@ class RowModel:
 
     def check(self, slots_used: int, limit: int) -> None:
         config = self.config
-        if self.active and (
-            self.slot >= min(slots_used, config.slots) or self.position >= min(limit, config.context)
-        ):
+        if self.active and (self.slot >= min(slots_used, config.slots) or self.position >= min(limit, config.context)):
             self.active, self.fault = 0, self.fault | 2
 
     def end(self, token: int | None, limit: int) -> int:

@@ -25,8 +25,8 @@ OUTPUT_BASE, OUTPUT_SIZE, LOGITS_OFFSET, LOGITS_STRIDE = 0x9_0000_0000, 0x40000,
 PULSES = ("kv_start", "kv_end", "kv_valid", "logits_valid")
 INPUTS = (
     "freeze kv_start kv_instruction kv_valid kv_value kv_row kv_head kv_block kv_word kv_data kv_scale kv_last kv_end "
-    "logits_valid logits_row logits_block logits_word logits_data result_valid result_offset result_data kv_base kv_stride "
-    "output_base output_size logits_offset logits_stride row_active row_slot row_position m_axi_awready m_axi_wready "
+    "logits_valid logits_row logits_block logits_word logits_data result_valid result_offset result_data kv_base "
+    "kv_stride output_base output_size logits_offset logits_stride row_active row_slot row_position m_axi_awready m_axi_wready "
     "m_axi_bvalid m_axi_bresp m_axi_bid"
 ).split()
 
@@ -133,9 +133,7 @@ class TB:
         layer_offset = 64 * rng.randrange(200)
         kv_stride = -(-(layer_offset + heads * head_stride) // 4096) * 4096
         base = 4096 * rng.randrange(1 << 24)
-        layout = Layout(
-            config, base, kv_stride, layer_offset, head_stride, head_blocks, heads, keys, value_stride
-        )
+        layout = Layout(config, base, kv_stride, layer_offset, head_stride, head_blocks, heads, keys, value_stride)
         self.dut.kv_base.value, self.dut.kv_stride.value = base, kv_stride
         return layout
 

@@ -1,4 +1,4 @@
-"""What the write side must do: expected bytes by address, from the layouts of rtl/README.md; the agents of its bench."""
+"""What the write side must do, by the layouts of rtl/README.md, and the memory that it writes to."""
 
 from __future__ import annotations
 
