@@ -7,6 +7,7 @@ from rtl.array.descriptors import group_bits
 from rtl.common.config import ChipConfig
 from rtl.convert import module
 
+
 @module
 def beat_sequencer(
     clk,

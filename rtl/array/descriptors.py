@@ -6,6 +6,7 @@ from rtl.common.isa import FIELDS
 QUEUED = ("weight_block", "heads", "head_blocks", "source", "groups", "k_blocks", "consume", "mxfp4")
 """Fields of an instruction that the array needs, highest bits first; above them a bit for ATTEND."""
 
+
 def field_range(name: str) -> tuple[int, int]:
     """(high, low) of a field in an instruction, for a slice [high:low]."""
     return FIELDS[name].bit + FIELDS[name].width, FIELDS[name].bit

@@ -41,7 +41,11 @@ def dot8_split(clk, multiply_enable, add_enable, activations, weights, even, odd
     @always(clk.posedge)
     def add():
         if add_enable:
-            even.next = ((even0[18:] + even1[18:]) + (even2[18:] + even3[18:])) + ((even4[18:] + even5[18:]) + (even6[18:] + even7[18:]))
-            odd.next = ((odd0[18:] + odd1[18:]) + (odd2[18:] + odd3[18:])) + ((odd4[18:] + odd5[18:]) + (odd6[18:] + odd7[18:]))
+            even.next = ((even0[18:] + even1[18:]) + (even2[18:] + even3[18:])) + (
+                (even4[18:] + even5[18:]) + (even6[18:] + even7[18:])
+            )
+            odd.next = ((odd0[18:] + odd1[18:]) + (odd2[18:] + odd3[18:])) + (
+                (odd4[18:] + odd5[18:]) + (odd6[18:] + odd7[18:])
+            )
 
     return instances()

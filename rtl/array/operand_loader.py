@@ -1,6 +1,6 @@
 """Reader of the operand RAM: brings the next block to the rows while they work on the current one."""
 
-from myhdl import Signal, always_seq, always, always_comb, instances, intbv, modbv
+from myhdl import Signal, always, always_comb, always_seq, instances, intbv, modbv
 
 from rtl.common.config import ChipConfig, bits_for
 from rtl.convert import module

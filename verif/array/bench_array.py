@@ -9,7 +9,6 @@ import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
-
 from myhdl import ResetSignal, Signal, intbv
 
 from rtl.array.array import array
@@ -327,7 +326,7 @@ async def attend_of_one_job_between_matmuls(dut) -> None:
 
 @cocotb.test()
 async def no_cycle_is_lost_when_everything_is_there(dut) -> None:
-    """All rows, so that loading takes all of the 32 cycles of a V block; between k blocks, groups, jobs, instructions."""
+    """All rows take part, so that loading takes the whole 32 cycles of a k block of the V cache."""
     config = chip()
     reference = Reference(config, np.random.default_rng(SEED + 5))
     reference.begin_step([(2**config.rows - 1, 3 * config.group_tokens - 7)])

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mozg import fp32
 from rtl.common.config import BLOCK, ChipConfig
 from rtl.common.isa import Opcode, encode
-from sw.mozg import fp32
 
 TWICE_E2M1 = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12])
 
