@@ -49,7 +49,7 @@ def burst_splitter(
     beat_shift = config.bus_bytes.bit_length() - 1
     chunk_shift = chunk.bit_length() - 1
     chunk_high = beat_shift + chunk_shift
-    length_bits = chunk_shift + 1
+    length_bits = LENGTH_BITS  # a beat is at least 32 bytes, so 4 KB are at most 128
     byte_zeros = ADDRESS_BITS + 1 - length_bits - beat_shift
 
     LOAD, SIZE, STEP, CHECK, STOPPED = range(5)
@@ -75,7 +75,7 @@ def burst_splitter(
 
     @always_comb
     def measure():
-        space.next = chunk - here[chunk_high:beat_shift]
+        space.next = chunk - concat(intbv(0)[length_bits - chunk_shift :], here[chunk_high:beat_shift])
 
     @always_comb
     def widen():
