@@ -10,7 +10,8 @@ from rtl.common.isa import INSTRUCTION_BITS
 
 BITS = (
     "clk rst freeze bus_quiet_write idle kv_start kv_valid kv_value kv_last kv_end kv_release kv_idle kv_done "
-    "logits_valid logits_release result_valid result_ready error_valid event_write_beat m_axi_awvalid m_axi_awready m_axi_wlast "
+    "logits_valid logits_release result_valid result_ready "
+    "error_valid event_write_beat m_axi_awvalid m_axi_awready m_axi_wlast "
     "m_axi_wvalid m_axi_wready m_axi_bvalid m_axi_bready"
 )
 

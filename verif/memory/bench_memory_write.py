@@ -26,7 +26,8 @@ PULSES = ("kv_start", "kv_end", "kv_valid", "logits_valid")
 INPUTS = (
     "freeze kv_start kv_instruction kv_valid kv_value kv_row kv_head kv_block kv_word kv_data kv_scale kv_last kv_end "
     "logits_valid logits_row logits_block logits_word logits_data result_valid result_offset result_data kv_base "
-    "kv_stride output_base output_size logits_offset logits_stride row_active row_slot row_position m_axi_awready m_axi_wready "
+    "kv_stride output_base output_size logits_offset logits_stride "
+    "row_active row_slot row_position m_axi_awready m_axi_wready "
     "m_axi_bvalid m_axi_bresp m_axi_bid"
 ).split()
 
