@@ -16,9 +16,9 @@ COUNT = int(Mask.COUNT)
 
 @module
 def index_mask(clk, enable, kind, row, index, row_position, count, mask, config: ChipConfig):
-    """mask bit l: element index + l is within the limit of `kind`; 3 cycles after enable[0].
+    """mask bit l: element index * V + l is within the limit of `kind`; 3 cycles after enable[0].
 
-    enable (3 bits, one a stage), kind (Mask), row, index (32 bits: of lane 0, a multiple of V), row_position (R * C), count
+    enable (3 bits, one a stage), kind (Mask), row, index (32 - log2 V bits: of the word), row_position (R * C), count
     (32); mask (V bits).
     """
     lanes = config.lanes
@@ -30,7 +30,7 @@ def index_mask(clk, enable, kind, row, index, row_position, count, mask, config:
     limit = Signal(intbv(0)[32:])
     every, some = Signal(False), Signal(False)
     low = Signal(intbv(0)[lane_bits:])
-    asked_now = ConcatSignal(kind, index(32, lane_bits))
+    asked_now = ConcatSignal(kind, index)
     choose_position = pick(clk, enable(0), row_position, row, position, config.rows, position_bits)
 
     @always_comb

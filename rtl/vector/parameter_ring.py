@@ -9,6 +9,7 @@ from rtl.common.ram import ram
 from rtl.convert import module
 from rtl.vector import timing
 from rtl.vector.delay_ring import delay_ring
+from rtl.vector.unused import unused
 
 
 def ring_bits(config: ChipConfig) -> int:
@@ -39,10 +40,11 @@ def parameter_ring(
 ):
     """Ring of words of V FP32 numbers. It does not check that what is read has arrived: see `available`.
 
-    free: free_blocks (16 bits) blocks of 32 leave; the base of the reader moves at once, the room is given to the stream
+    free: free_blocks blocks of 32 leave; the base of the reader moves at once, the room is given to the stream
     timing.FREE_DELAY cycles later, since beats under way may still read it. address = base + block * (32 / V) + word,
     combinational, of the base in this cycle. write (only with ready), write_data; read, read_address, read_data (2 cycles
-    later); available: words from the base on that have arrived (a bit more than an address); what leaves in
+    later); available: words from the base on that have arrived (a bit more than an address). block has as many bits as
+    the ring has blocks, free_blocks one more; what leaves in
     this cycle is not counted.
     """
     bits = ring_bits(config)
@@ -55,11 +57,11 @@ def parameter_ring(
     entering = Signal(intbv(0)[bits + 1 :])
     flow = Signal(intbv(0)[timing.FREE_DELAY :])
     if word_bits:
-        offset = ConcatSignal(block(bits - word_bits, 0), word(word_bits, 0))
-        free_words = ConcatSignal(free_blocks(bits + 1 - word_bits, 0), Constant(intbv(0)[word_bits:]))
+        offset = ConcatSignal(block, word)
+        free_words = ConcatSignal(free_blocks, Constant(intbv(0)[word_bits:]))
     else:
-        offset = block(bits, 0)
-        free_words = free_blocks(bits + 1, 0)
+        offset, free_words = block, free_blocks
+        rest = unused(word, 1)
 
     @always_comb
     def locate():

@@ -36,15 +36,17 @@ def sampler(
     block 0, a row of scores with `first`. Without any number the maximum is -inf, the token 0. Words of a block follow one
     another; blocks of one row are at least 6 cycles apart.
 
-    valid_in, sampling (else scores), buffer_number, first, row, word, index (32 bits: that of lane 0), x (V * 32), counted
+    valid_in, sampling (else scores), buffer_number, first, row, word, index (32 - log2 V bits: of the
+    word), x (V * 32), counted
     (V); read_address {buffer, row}, read_data: FP32 maximum of scores, same cycle; sample_token
     (R * 32). log2 V + 4 cycles after valid_in the maximum can be read.
     """
     lanes, rows, words = config.lanes, config.rows, config.words
     row_bits, word_bits = bits_for(rows), bits_for(words)
     levels = (lanes - 1).bit_length()
+    index_bits = 32 - levels
     last_word = words - 1
-    tag_bits = 3 + row_bits + word_bits + 32
+    tag_bits = 3 + row_bits + word_bits + index_bits
     key_1 = [Signal(intbv(0)[32:]) for _ in range(lanes)]
     keys = ConcatSignal(*reversed(key_1))
     flow = Signal(intbv(0)[levels + 1 :])
@@ -52,7 +54,8 @@ def sampler(
     word_late = Signal(intbv(0)[word_bits:])
     key_tree, key_block, key_before = [Signal(intbv(0)[32:]) for _ in range(3)]
     place = Signal(intbv(0)[levels:])
-    index_late, index_block, token_before = [Signal(intbv(0)[32:]) for _ in range(3)]
+    index_block, token_before = [Signal(intbv(0)[32:]) for _ in range(2)]
+    index_late = Signal(intbv(0)[32 - levels :])
     start_block, sampling_block, write_token, better = [Signal(False) for _ in range(4)]
     address_block = Signal(intbv(0)[2 + row_bits :])
     score_address = Signal(intbv(0)[2 + row_bits :])
@@ -94,20 +97,20 @@ def sampler(
 
     @always_comb
     def unpack_tag():
-        word_late.next = tag_late[32 + word_bits : 32]
-        index_late.next = tag_late[32:]
+        word_late.next = tag_late[index_bits + word_bits : index_bits]
+        index_late.next = tag_late[index_bits:]
 
     @always(clk.posedge)
     def gather_block():
         if flow[levels]:
             if (word_late == 0) | (key_tree > key_block):
                 key_block.next = key_tree
-                index_block.next = concat(index_late[32:levels], place)
+                index_block.next = concat(index_late, place)
             if word_late == 0:
                 start_block.next = tag_late[tag_bits - 1]
                 sampling_block.next = tag_late[tag_bits - 2]
-                address_block.next = tag_late[tag_bits - 1 : 32 + word_bits]
-                row_block.next = tag_late[32 + word_bits + row_bits : 32 + word_bits]
+                address_block.next = tag_late[tag_bits - 1 : index_bits + word_bits]
+                row_block.next = tag_late[index_bits + word_bits + row_bits : index_bits + word_bits]
 
     @always(clk.posedge)
     def find_end():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import ConcatSignal, Signal, instances, intbv
+from myhdl import ConcatSignal, Signal, SignalType, instances, intbv
 
 from rtl.common.config import ChipConfig
 from rtl.common.ram import address_bits, ram
@@ -10,6 +10,11 @@ from rtl.convert import module
 from rtl.vector.delay_line import delay_line
 from rtl.vector.pick import pick
 from rtl.vector.unused import unused
+
+
+def bits_of(word: SignalType, low: int, width: int) -> SignalType:
+    """A slice for a concatenation, where Verilog wants a single bit as a bit."""
+    return word(low) if width == 1 else word(low + width, low)
 
 
 @module
@@ -29,11 +34,11 @@ def value_scale_ram(
     width = config.lanes * 8
     count = config.ports * config.words
     if groups > 1:
-        write_address = ConcatSignal(write_buffer, write_group(group_bits, 0))
-        read_address = ConcatSignal(buffer_number, block(port_bits + group_bits, port_bits))
+        write_address = ConcatSignal(write_buffer, write_group)
+        read_address = ConcatSignal(buffer_number, bits_of(block, port_bits, group_bits))
     else:
         write_address, read_address = ConcatSignal(write_buffer), ConcatSignal(buffer_number)
-    parts = ([block(port_bits, 0)] if port_bits else []) + ([word(word_bits, 0)] if word_bits else [])
+    parts = ([bits_of(block, 0, port_bits)] if port_bits else []) + ([bits_of(word, 0, word_bits)] if word_bits else [])
     place = ConcatSignal(*parts) if len(parts) > 1 else (parts or [word])[0]
     place_bits = max(1, port_bits + word_bits)
     place_late = Signal(intbv(0)[place_bits:])
