@@ -13,7 +13,7 @@ def mx_quantize_element(clk, rst, valid_in, x, top, valid_out, element):
 
     `top` is the largest biased exponent of the block. 0 (a block of zeros) and 255 (a NaN or an infinity in
     the block) give element 0. An x above what `top` announces saturates. It does not find `top`, nor make the
-    scale byte: that is `top` itself, but 127 for 0. MX_QUANTIZE_ELEMENT_LATENCY clocks, one element each clock.
+    scale byte: that is `top` itself, but 127 for 0. MX_QUANTIZE_ELEMENT_LATENCY clocks, one element a clock.
 
     Ports: clk; rst (synchronous, clears the valid bits only); valid_in, x (32 bits), top (8 bits); valid_out,
     element (8 bits, two's complement).
