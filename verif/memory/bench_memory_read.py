@@ -230,7 +230,7 @@ async def the_first_address_comes_soon(dut):
     for row in machine.rows:
         row.active, row.slot, row.position, row.token = True, 1, 31, 1
     a, b = machine.weights_base, machine.weights_base + 0x8000
-    one = {"sampling_only": 0, "epilogue": 0, "groups": 1}
+    one = {"sampling_only": 0, "epilogue": 0, "groups": 1, "address": a, "address_b": b}  # no split first burst
     limits = {
         encode(Opcode.TABLE, address=a): 8,
         encode(Opcode.NORM, address=a, address_b=b, k_blocks=1): 8,
