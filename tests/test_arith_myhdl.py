@@ -102,6 +102,4 @@ def test_from_int_refuses_other_widths() -> None:
     bit = [Signal(bool(0)) for _ in range(5)]
     wide = Signal(intbv(0, min=-(1 << 24), max=1 << 24))
     with pytest.raises(ValueError, match="got 25 and 10"):
-        fp32_from_int(
-            bit[0], bit[1], bit[2], wide, Signal(intbv(0, min=-512, max=512)), bit[3], bit[4], word()
-        )
+        fp32_from_int(bit[0], bit[1], bit[2], wide, Signal(intbv(0, min=-512, max=512)), bit[3], bit[4], word())

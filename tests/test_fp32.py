@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from mozg import fp32
 
+from mozg import fp32
 from tests import shared_data
 from verif.arith import stimulus
 
@@ -36,9 +36,9 @@ def test_subnormal_operands_count_as_zeros_of_their_sign(name: str) -> None:
 
 def test_product_that_rounds_up_to_the_smallest_normal_stays() -> None:
     almost_two, half_smallest = fp32.from_bits(np.uint32(0x3FFFFFFF)), np.float32(2.0**-64)
-    assert fp32.mul(
-        almost_two, half_smallest * np.float32(2.0**-62)
-    ) == 2 * fp32.SMALLEST_NORMAL - np.float32(2.0**-149)
+    assert fp32.mul(almost_two, half_smallest * np.float32(2.0**-62)) == 2 * fp32.SMALLEST_NORMAL - np.float32(
+        2.0**-149
+    )
     assert fp32.mul(fp32.mul(almost_two, np.float32(2.0**-63)), np.float32(2.0**-64)) == fp32.SMALLEST_NORMAL
     assert fp32.to_bits(fp32.mul(np.float32(-1.5), np.float32(2.0**-126) / 2 * 1)) == 0x80000000
 

@@ -22,9 +22,7 @@ def fp32_from_int(clk, rst, valid_in, value, exponent, force_nan, valid_out, y):
     never negative, and its low 8 bits are the result's.
     """
     if len(value) != 21 or len(exponent) != 11:
-        raise ValueError(
-            f"fp32_from_int takes 21 bits of value, 11 of exponent; got {len(value)} and {len(exponent)}"
-        )
+        raise ValueError(f"fp32_from_int takes 21 bits of value, 11 of exponent; got {len(value)} and {len(exponent)}")
     # 127 + 20: the biased exponent of a number whose 21-bit significand is `value` itself.
     offset = 1280 + 127 + 20
 

@@ -71,9 +71,7 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
             special_b[0] = b[31:23] == 255
             zero_1.next = zero_a[0] | zero_b[0]
             infinite_1.next = special_a[0] | special_b[0]
-            nan_1.next = (special_a[0] & ((a[23:] != 0) | zero_b[0])) | (
-                special_b[0] & ((b[23:] != 0) | zero_a[0])
-            )
+            nan_1.next = (special_a[0] & ((a[23:] != 0) | zero_b[0])) | (special_b[0] & ((b[23:] != 0) | zero_a[0]))
 
     @always(clk.posedge)
     def multiply():

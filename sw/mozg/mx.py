@@ -46,9 +46,7 @@ _FP4_MIDPOINTS = (
 def _blocks(x: ArrayLike, block: int) -> fp32.Float32:
     array = fp32.flush(x)
     if array.ndim == 0 or array.shape[-1] % block:
-        raise ValueError(
-            f"the last axis must be a multiple of the block length {block}; got shape {array.shape}"
-        )
+        raise ValueError(f"the last axis must be a multiple of the block length {block}; got shape {array.shape}")
     return array.reshape(*array.shape[:-1], array.shape[-1] // block, block)
 
 
@@ -114,9 +112,7 @@ def quantize_mxfp4(x: ArrayLike, block: int = BLOCK) -> tuple[UInt8, UInt8]:
 def _dequantize(elements: ArrayLike, scales: ArrayLike, fraction_bits: int) -> fp32.Float32:
     integers, byte = np.asarray(elements), np.asarray(scales, dtype=np.int32)
     if integers.shape[:-1] != byte.shape[:-1] or integers.shape[-1] % byte.shape[-1]:
-        raise ValueError(
-            f"scales of shape {byte.shape} do not divide elements of shape {integers.shape} into blocks"
-        )
+        raise ValueError(f"scales of shape {byte.shape} do not divide elements of shape {integers.shape} into blocks")
     blocks = integers.reshape(*byte.shape, integers.shape[-1] // byte.shape[-1])
     values = fp32.from_int(
         blocks, (byte - SCALE_BIAS - fraction_bits)[..., None], force_nan=(byte == SCALE_NAN)[..., None]

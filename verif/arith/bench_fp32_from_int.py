@@ -17,9 +17,7 @@ from verif.arith.ports import bit, signed, word
 
 
 def build(out_dir: Path, chip: ChipConfig) -> Converted:
-    return convert(
-        fp32_from_int, bit(), bit(), bit(), signed(21), signed(11), bit(), bit(), word(32), out_dir=out_dir
-    )
+    return convert(fp32_from_int, bit(), bit(), bit(), signed(21), signed(11), bit(), bit(), word(32), out_dir=out_dir)
 
 
 @cocotb.test()

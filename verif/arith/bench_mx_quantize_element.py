@@ -17,9 +17,7 @@ from verif.arith.ports import bit, word
 
 
 def build(out_dir: Path, chip: ChipConfig) -> Converted:
-    return convert(
-        mx_quantize_element, bit(), bit(), bit(), word(32), word(8), bit(), word(8), out_dir=out_dir
-    )
+    return convert(mx_quantize_element, bit(), bit(), bit(), word(32), word(8), bit(), word(8), out_dir=out_dir)
 
 
 @cocotb.test()

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from mozg import fp32, mx
 from numpy.typing import NDArray
 
+from mozg import fp32, mx
 from tests import shared_data
 from verif.arith import stimulus
 
 Operations = tuple[dict[str, NDArray], NDArray]
 
 
-def _binary(
-    operation: Callable, name: str, rng: np.random.Generator, count: int, reference: bool
-) -> Operations:
+def _binary(operation: Callable, name: str, rng: np.random.Generator, count: int, reference: bool) -> Operations:
     a, b = stimulus.pairs(rng, count)
     path = shared_data.find(f"testfloat/f32_{name}.rne.tv.gz") if reference else None
     if path is not None:
@@ -52,9 +50,7 @@ def fp32_greater(rng: np.random.Generator, count: int, reference: bool = False) 
 
 def fp32_from_int(rng: np.random.Generator, count: int, reference: bool = False) -> Operations:
     """Block sums of 21 bits, half of them shortened by some bits; exponents everywhere and at both ends."""
-    value = rng.integers(-(1 << 20), 1 << 20, count) >> (
-        rng.integers(0, 22, count) * rng.integers(0, 2, count)
-    )
+    value = rng.integers(-(1 << 20), 1 << 20, count) >> (rng.integers(0, 22, count) * rng.integers(0, 2, count))
     value[:6] = [0, 1, -1, -(1 << 20), (1 << 20) - 1, 1 << 19]
     length = np.ceil(np.log2(np.maximum(np.abs(value), 1) + 0.5)).astype(np.int64)
     kind = rng.integers(0, 4, count)
@@ -76,9 +72,7 @@ def mx_quantize_element(rng: np.random.Generator, count: int, reference: bool = 
     top = np.where(rng.integers(0, 4, count) == 0, rng.choice([0, 1, 2, 254, 255], count), top)
     exponent = np.clip(top + rng.integers(-10, 2, count), 0, 254)
     fraction = rng.integers(0, 1 << 23, count)
-    fraction = np.where(
-        rng.integers(0, 2, count) == 0, fraction & (0x7FFFFF << rng.integers(8, 23, count)), fraction
-    )
+    fraction = np.where(rng.integers(0, 2, count) == 0, fraction & (0x7FFFFF << rng.integers(8, 23, count)), fraction)
     fraction = (fraction + rng.integers(-1, 2, count) * (rng.integers(0, 4, count) == 0)) & 0x7FFFFF
     sign = rng.integers(0, 2, count)
     x = ((sign << 31) | (exponent << 23) | fraction).astype(np.uint32)
