@@ -54,10 +54,12 @@ def sampler(
     word_late = Signal(intbv(0)[word_bits:])
     key_tree, key_block, key_before = [Signal(intbv(0)[32:]) for _ in range(3)]
     place = Signal(intbv(0)[levels:])
-    index_block, token_before = [Signal(intbv(0)[32:]) for _ in range(2)]
+    index_block, token_row = [Signal(intbv(0)[32:]) for _ in range(2)]
     index_late = Signal(intbv(0)[32 - levels :])
     start_block, sampling_block, write_token, better = [Signal(False) for _ in range(4)]
-    address_block = Signal(intbv(0)[2 + row_bits :])
+    start_row, sampling_row = [Signal(False) for _ in range(2)]
+    address_block, address_row = [Signal(intbv(0)[2 + row_bits :]) for _ in range(2)]
+    row_row = Signal(intbv(0)[row_bits:])
     score_address = Signal(intbv(0)[2 + row_bits :])
     row_block = Signal(intbv(0)[row_bits:])
     end_block, compare_row = Signal(False), Signal(False)
@@ -126,18 +128,23 @@ def sampler(
         if end_block:
             key_before.next = holders[address_block]
             found.next = key_block
-            token_before.next = index_block
+            token_row.next = index_block
+            # Word 0 of the next row's block may be here already.
+            start_row.next = start_block
+            sampling_row.next = sampling_block
+            address_row.next = address_block
+            row_row.next = row_block
 
     @always_comb
     def compare():
-        better.next = start_block | (found > key_before)
-        write_token.next = compare_row & sampling_block & (start_block | (found > key_before))
+        better.next = start_row | (found > key_before)
+        write_token.next = compare_row & sampling_row & (start_row | (found > key_before))
 
     @always(clk.posedge)
     def keep():
         if compare_row:
             if better:
-                holders[address_block].next = found
+                holders[address_row].next = found
 
     @always_comb
     def place_scores():
@@ -154,5 +161,5 @@ def sampler(
         else:
             read_data.next = ~held
 
-    keepers = [sampled_token(clk, write_token, row_block, token_before, tokens[k], k) for k in range(rows)]
+    keepers = [sampled_token(clk, write_token, row_row, token_row, tokens[k], k) for k in range(rows)]
     return instances()
