@@ -11,9 +11,9 @@ from rtl.vector.passes import BACK, FRONT, KIND_BITS, round_bits, round_fields, 
 from rtl.vector.unused import unused
 
 ORDER = (
-    "row word bank column buffer source source_block parameter_block add1 function mul1 add2 mul2 add3 value_scale negate "
-    "mask index_block reduce reduce_first scalar_in scalar_operand scalar_factor scalar_out destination "
-    "block head quantise_last fill thread check"
+    "row word bank column buffer source source_block parameter_block add1 function mul1 add2 mul2 add3 "
+    "value_scale negate mask index_block reduce reduce_first scalar_in scalar_operand scalar_factor "
+    "scalar_out destination block head quantise_last fill thread check"
 ).split()
 
 
@@ -36,8 +36,8 @@ def beat_control(
 ):
     """Make the control word of a beat: the pass's selectors from a ROM, the beat's own fields beside them.
 
-    Ports: clk, rst; beat_*: the beat granted in this cycle (round_walker's, of the thread beat_thread); issue_*: its control
-    word, 2 cycles later.
+    Ports: clk, rst; beat_*: the beat granted in this cycle (round_walker's, of the thread beat_thread);
+    issue_*: its control word, 2 cycles later.
     """
     fields = control_fields(config)
     if list(fields) != ORDER:
@@ -59,7 +59,9 @@ def beat_control(
     block_h, block_l = sum(parts["block"]), parts["block"][0]
     head_h, head_l = sum(parts["head"]), parts["head"][0]
 
-    valid_1, thread_1, turn_last_1, fill_1, first_1, bias_1, bank_1, buffer_1 = [Signal(bool(0)) for _ in range(8)]
+    valid_1, thread_1, turn_last_1, fill_1, first_1, bias_1, bank_1, buffer_1 = [
+        Signal(bool(0)) for _ in range(8)
+    ]
     selector_1 = Signal(intbv(0)[KIND_BITS + 1 :])
     row_1 = Signal(intbv(0)[bits_for(config.rows) :])
     word_1 = Signal(intbv(0)[bits_for(config.words) :])
@@ -88,7 +90,9 @@ def beat_control(
             turn_last_1.next = beat_turn_last
             fill_1.next = beat_round[fill_bit] and beat_row_last
             first_1.next = beat_round[index_h:index_l] == 0
-            source_block_1.next = beat_round[source_block_h:source_block_l] + concat(intbv(0)[8:], beat_turn_block)
+            source_block_1.next = beat_round[source_block_h:source_block_l] + concat(
+                intbv(0)[8:], beat_turn_block
+            )
             block_1.next = beat_round[block_h:block_l] + concat(intbv(0)[8:], beat_turn_block)
 
     @always_comb

@@ -9,7 +9,8 @@ from rtl.convert import module
 
 @module
 def credits(clk, rst, take, give, room, *, units: int, limit: int):
-    """Count units taken and not given back; room: at most `limit` are out. The user sees to it that `units` suffice.
+    """Count units taken and not given back; room: at most `limit` are out. The user sees to it that `units`
+    suffice.
 
     Ports: clk, rst; take, give: pulses, one unit each, also together; room.
     """

@@ -32,9 +32,10 @@ def drain_jobs(
 ):
     """Step through the drains: the next job to score and the next to finish, each with its counter.
 
-    Ports: clk; start, step (pulses); heads, head_blocks, pass_*: stable; score: an S job, else a V job; job_rows; job_blocks:
-    token blocks (S) or channel blocks (V); job_base: head * head_blocks for a V job, 0 for an S job; job_buffer;
-    job_final_pass; over: stepped past the last. Outputs are good 2 cycles after a pulse.
+    Ports: clk; start, step (pulses); heads, head_blocks, pass_*: stable; score: an S job, else a V job;
+    job_rows; job_blocks: token blocks (S) or channel blocks (V); job_base: head * head_blocks for a V job, 0
+    for an S job; job_buffer; job_final_pass; over: stepped past the last. Outputs are good 2 cycles after a
+    pulse.
     """
     rows = config.rows
     count_bits = bits_for(config.context) - 4

@@ -1,4 +1,4 @@
-"""One round of thread D in preparation: its block numbers, its rows, and whether all it waits for is there."""
+"""One round of thread D in preparation: its block numbers, its rows, and whether it may go."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from rtl.common.config import bits_for
 from rtl.convert import module
 from rtl.vector.passes import PROPERTIES, Kind
 
-KEY, VALUE_QUANTISE, WEIGHTED, SCORE = int(Kind.KEY), int(Kind.VALUE_QUANTISE), int(Kind.WEIGHTED), int(Kind.SCORE)
+KEY, VALUE_QUANTISE, WEIGHTED, SCORE = (
+    int(Kind.KEY),
+    int(Kind.VALUE_QUANTISE),
+    int(Kind.WEIGHTED),
+    int(Kind.SCORE),
+)
 EMBED, LOGIT, LOGITS_OUT = int(Kind.EMBED), int(Kind.LOGIT), int(Kind.LOGITS_OUT)
 NOISE_1, NOISE_2 = int(Kind.NOISE_1), int(Kind.NOISE_2)
 
@@ -52,13 +57,15 @@ def drain_round(
     *,
     config,
 ):
-    """Everything is good 2 cycles after the counters moved; go, job_end, group_end and last_read follow the conditions then.
+    """Everything is good 2 cycles after the counters moved; go, job_end, group_end and last_read follow the
+    conditions then.
 
     It does not remember anything of earlier rounds.
 
-    Ports: clk; the counters and properties of the round (thread_drain); index_after: index of the block that follows; blocks:
-    index at which the job ends; last_column: last column of a group; conditions (thread_drain); job_end, group_end: the
-    round is the last of its job, of its group; last_read: it is the last to read its bank; go: it may be handed on; round_data.
+    Ports: clk; the counters and properties of the round (thread_drain); index_after: index of the block that
+    follows; blocks: index at which the job ends; last_column: last column of a group; conditions
+    (thread_drain); job_end, group_end: the round is the last of its job, of its group; last_read: it is the
+    last to read its bank; go: it may be handed on; round_data.
     """
     rom = PROPERTIES
     selected = Signal(intbv(0)[7:])

@@ -40,8 +40,9 @@ def issue_arbiter(
 ):
     """Grant the one that has a beat, D before S, but never between the beats of a turn.
 
-    A walker offers the beats of a turn without a break, so only S needs protection. Ports: clk, rst; drain_*, softmax_*: beats offered (round_walker) and
-    their grants in the same cycle; beat_*: the one granted, beat_thread 1 for S.
+    A walker offers the beats of a turn without a break, so only S needs protection. Ports: clk, rst; drain_*,
+    softmax_*: beats offered (round_walker) and their grants in the same cycle; beat_*: the one granted,
+    beat_thread 1 for S.
     """
     softmax_open = Signal(bool(0))
     for_drain, for_softmax = [Signal(bool(0)) for _ in range(2)]

@@ -30,9 +30,10 @@ def job_counter(
 ):
     """Count through the jobs and tell who takes part.
 
-    Ports: clk; start: to the first job; advance: to the next; heads, head_blocks, pass_*: stable; job_rows: rows of the
-    pass; job_blocks: blocks of 32 tokens that exist; job_base: head * head_blocks; job_buffer: job number modulo 2;
-    job_final_pass, job_last: as they say; exhausted: advanced past the last. Outputs are good 2 cycles after start or advance.
+    Ports: clk; start: to the first job; advance: to the next; heads, head_blocks, pass_*: stable; job_rows:
+    rows of the pass; job_blocks: blocks of 32 tokens that exist; job_base: head * head_blocks; job_buffer:
+    job number modulo 2; job_final_pass, job_last: as they say; exhausted: advanced past the last. Outputs are
+    good 2 cycles after start or advance.
     """
     rows = config.rows
     row_bits = bits_for(rows)

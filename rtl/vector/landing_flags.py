@@ -11,7 +11,8 @@ from rtl.convert import module
 def landing_flags(clk, rst, mark, mark_buffer, take, ready, *, cycles: int):
     """A mark raises its buffer's ready after `cycles`; take (2, pulses) lowers it.
 
-    For events that cannot wait for an idle pipeline, since later beats keep it busy. One mark a buffer at a time.
+    For events that cannot wait for an idle pipeline, since later beats keep it busy. One mark a buffer at a
+    time.
 
     Ports: clk, rst; mark, mark_buffer: the last beat is granted now; take; ready (2).
     """

@@ -111,7 +111,11 @@ PASSES: dict[Kind, dict[str, int]] = {
         check=1,
     ),
     Kind.RESIDUAL: dict(
-        source=Source.ACCUMULATOR, add3=Add3.VECTOR, destination=Destination.VECTOR, reduce=Reduce.SUM, check=1
+        source=Source.ACCUMULATOR,
+        add3=Add3.VECTOR,
+        destination=Destination.VECTOR,
+        reduce=Reduce.SUM,
+        check=1,
     ),
     Kind.KEY: dict(source=Source.ACCUMULATOR, destination=Destination.KEY, check=1),
     Kind.VALUE: dict(source=Source.ACCUMULATOR, destination=Destination.VECTOR, check=1),
@@ -236,7 +240,7 @@ PROPERTIES = tuple(
 
 
 def round_fields(config: ChipConfig) -> dict[str, tuple[int, int]]:
-    """Field name -> (lowest bit, width) of a round: what a thread hands to its walker, for all rows of a block."""
+    """Field name -> (lowest bit, width) of a round, which a thread hands to its walker."""
     widths = {
         "kind": KIND_BITS,
         "bias": 1,

@@ -10,7 +10,12 @@ from rtl.convert import module
 from rtl.vector.passes import round_bits, round_fields
 from rtl.vector.unused import unused
 
-ROW_INDEX_0, ROW_INDEX_1, ROW_INDEX_2, ROW_INDEX_3 = 0xAAAA, 0xCCCC, 0xF0F0, 0xFF00  # rows whose number has bit k
+ROW_INDEX_0, ROW_INDEX_1, ROW_INDEX_2, ROW_INDEX_3 = (
+    0xAAAA,
+    0xCCCC,
+    0xF0F0,
+    0xFF00,
+)  # rows whose number has bit k
 
 
 @module
@@ -33,16 +38,18 @@ def round_walker(
     *,
     config,
 ):
-    """Walk the rows of a round in ascending order, a turn each: turn_blocks + 1 blocks of all words, or one beat.
+    """Walk the rows of a round in ascending order, a turn each: turn_blocks + 1 blocks of all words, or one
+    beat.
 
     A round with no rows makes no beat, but finishes. The turns of a row in successive rounds begin at least
-    MINIMUM_ROUND cycles apart: the spacing counts from the last turn that began after a pause, as the earlier rows then
-    have waited longer. The next round is taken with the last beat of the present one, so full rounds leave no gap.
+    MINIMUM_ROUND cycles apart: the spacing counts from the last turn that began after a pause, as the earlier
+    rows then have waited longer. The next round is taken with the last beat of the present one, so full
+    rounds leave no gap.
 
-    Ports: clk, rst; round_valid, round_ready, round_data: stream of rounds; beat_valid, beat_grant: a beat, and that it goes
-    now (while beat_valid only); beat_*: round, row, word, block within the turn; beat_turn_last: last beat of the turn;
-    beat_row_last: the row is the round's last; finish: with the last grant, or alone when the round has no rows; idle: no
-    round is held.
+    Ports: clk, rst; round_valid, round_ready, round_data: stream of rounds; beat_valid, beat_grant: a beat,
+    and that it goes now (while beat_valid only); beat_*: round, row, word, block within the turn;
+    beat_turn_last: last beat of the turn; beat_row_last: the row is the round's last; finish: with the last
+    grant, or alone when the round has no rows; idle: no round is held.
     """
     fields = round_fields(config)
     rows = config.rows

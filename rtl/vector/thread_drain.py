@@ -15,7 +15,9 @@ IDLE, START, SETTLE_1, SETTLE_2, JOB, LOOK_1, LOOK_2, CHECK, NEXT, FINISH = rang
 EMBED, MEAN, VARIANCE, SPREAD, DEVIATION, NORMALISE = (int(Kind(k)) for k in range(6))
 QUANTIZE, ACTIVATE, RESIDUAL, KEY, VALUE, VALUE_QUANTISE = (int(Kind(k)) for k in range(6, 12))
 SCORE, WEIGHTED, NOISE_1, NOISE_2, LOGIT, LOGITS_OUT = (int(Kind(k)) for k in range(12, 18))
-OP_EMBED, OP_NORM, OP_MATMUL, OP_ATTEND = (int(o) for o in (Opcode.EMBED, Opcode.NORM, Opcode.MATMUL, Opcode.ATTEND))
+OP_EMBED, OP_NORM, OP_MATMUL, OP_ATTEND = (
+    int(o) for o in (Opcode.EMBED, Opcode.NORM, Opcode.MATMUL, Opcode.ATTEND)
+)
 FOR_RESIDUAL, FOR_KEY, FOR_VALUE, FOR_SAMPLE = (
     int(e) for e in (Epilogue.RESIDUAL, Epilogue.KEY, Epilogue.VALUE, Epilogue.SAMPLE)
 )
@@ -61,18 +63,20 @@ def thread_drain(
     *,
     config,
 ):
-    """Make the rounds of EMBED, NORM, MATMUL and ATTEND's drains, in order, each when all it waits for is there.
+    """Make the rounds of EMBED, NORM, MATMUL and ATTEND's drains, in order, each when all it waits for is
+    there.
 
-    An instruction begins when every beat of the one before has landed. Within it the loops are: jobs of ATTEND, or rows
-    of EMBED; groups of columns (a bank); passes; blocks. A round takes 4 cycles to prepare (NEXT: counters; LOOK: block
-    numbers, conditions; CHECK: until all hold), beside the walker that issues the one before.
+    An instruction begins when every beat of the one before has landed. Within it the loops are: jobs of
+    ATTEND, or rows of EMBED; groups of columns (a bank); passes; blocks. A round takes 4 cycles to prepare
+    (NEXT: counters; LOOK: block numbers, conditions; CHECK: until all hold), beside the walker that issues
+    the one before.
 
-    Ports: clk, rst; row_*, pass_*; instruction: stream; active_instruction: the one under way; softmax_start: pulse, thread
-    S begins its jobs; bank_full, operand_full; ring_*_blocks: blocks of 32 present in a ring, ring_*_free (pulses) with
-    ring_free_blocks; kv_*, logits_room: credit for this round and those on their way; inverse_ready (2), inverse_take
-    (2, pulses); landed: the walker is idle and all its beats can be
-    read; pipeline_busy: also of what leaves the unit; sample_done: pulse; idle: no instruction;
-    round_*: stream of rounds.
+    Ports: clk, rst; row_*, pass_*; instruction: stream; active_instruction: the one under way; softmax_start:
+    pulse, thread S begins its jobs; bank_full, operand_full; ring_*_blocks: blocks of 32 present in a ring,
+    ring_*_free (pulses) with ring_free_blocks; kv_*, logits_room: credit for this round and those on their
+    way; inverse_ready (2), inverse_take (2, pulses); landed: the walker is idle and all its beats can be
+    read; pipeline_busy: also of what leaves the unit; sample_done: pulse; idle: no instruction; round_*:
+    stream of rounds.
     """
     rows = config.rows
     column_bits = bits_for(config.columns)
@@ -81,9 +85,15 @@ def thread_drain(
     epilogue_l = FIELDS["epilogue"].bit
     epilogue_h = epilogue_l + 3
     k_blocks_l, output_l, source_l, destination_l, heads_l, head_blocks_l = (
-        FIELDS[name].bit for name in ("k_blocks", "output_blocks", "source", "destination", "heads", "head_blocks")
+        FIELDS[name].bit
+        for name in ("k_blocks", "output_blocks", "source", "destination", "heads", "head_blocks")
     )
-    k_blocks_h, output_h, source_h, destination_h = k_blocks_l + 16, output_l + 16, source_l + 16, destination_l + 16
+    k_blocks_h, output_h, source_h, destination_h = (
+        k_blocks_l + 16,
+        output_l + 16,
+        source_l + 16,
+        destination_l + 16,
+    )
     heads_h, head_blocks_h = heads_l + 8, head_blocks_l + 8
     mxfp4_bit, bias_bit, activate_bit = (FIELDS[name].bit for name in ("mxfp4", "has_bias", "activate"))
 
@@ -105,7 +115,9 @@ def thread_drain(
     bank = Signal(bool(0))
     bank_taken = Signal(intbv(0)[2:])  # its last read is on its way, and it has not been seen empty since
     taking = Signal(intbv(0)[2:])
-    index, index_after, blocks, group_first, source_base, block_base = [Signal(intbv(0)[16:]) for _ in range(6)]
+    index, index_after, blocks, group_first, source_base, block_base = [
+        Signal(intbv(0)[16:]) for _ in range(6)
+    ]
     column, last_column = [Signal(intbv(0)[column_bits:]) for _ in range(2)]
     head_block, head = [Signal(intbv(0)[8:]) for _ in range(2)]
     pass_first, buffer, fill = [Signal(bool(0)) for _ in range(3)]

@@ -34,13 +34,15 @@ def thread_softmax(
     *,
     config,
 ):
-    """For each job: wait for its scores, a SOFTMAX round for each token block, wait for the sums, one INVERSE round.
+    """For each job: wait for its scores, a SOFTMAX round for each token block, wait for the sums, one INVERSE
+    round.
 
-    A SOFTMAX round waits for an empty operand block. The INVERSE round is marked; the next job does not wait for it.
+    A SOFTMAX round waits for an empty operand block. The INVERSE round is marked; the next job does not wait
+    for it.
 
-    Ports: clk, rst; start: a pulse; heads, head_blocks, weight_block: of the ATTEND, stable until all its jobs are done; pass_*; score_ready
-    (2): scores of the job in this buffer have landed, score_take (2, pulses) clears it; operand_full; landed: every beat of
-    this thread has; round_*: stream of rounds.
+    Ports: clk, rst; start: a pulse; heads, head_blocks, weight_block: of the ATTEND, stable until all its
+    jobs are done; pass_*; score_ready (2): scores of the job in this buffer have landed, score_take (2,
+    pulses) clears it; operand_full; landed: every beat of this thread has; round_*: stream of rounds.
     """
     column_bits = bits_for(config.columns)
     count_bits = bits_for(config.context) - 4

@@ -84,16 +84,23 @@ def vector(
     *,
     config: ChipConfig,
 ):
-    """Everything between accumulators and operand blocks, KV writer, logits and sampled tokens: rtl/vector/README.md.
+    """Everything between accumulators and operand blocks, KV writer, logits and sampled tokens:
+    rtl/vector/README.md.
 
-    Ports: as rtl/README.md, 'Interfaces between engines', names them; vector_beat: a beat has entered the lanes (counter).
+    Ports: as rtl/README.md, 'Interfaces between engines', names them; vector_beat: a beat has entered the
+    lanes (counter).
     """
     level_bits = ring_bits(config) + 1
     free_bits = level_bits - (config.words - 1).bit_length()
     constant_a_l, constant_b_l, count_l, first_l = (
         FIELDS[name].bit for name in ("constant_a", "constant_b", "count", "first_exponent")
     )
-    constant_a_h, constant_b_h, count_h, first_h = constant_a_l + 32, constant_b_l + 32, count_l + 32, first_l + 8
+    constant_a_h, constant_b_h, count_h, first_h = (
+        constant_a_l + 32,
+        constant_b_l + 32,
+        count_l + 32,
+        first_l + 8,
+    )
 
     active = Signal(intbv(0)[512:])
     constant_a, constant_b, count = [Signal(intbv(0)[32:]) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Bench of the issue logic against a mock of lanes, array, rings and writers, with every hazard as an assertion."""
+"""Bench of the issue logic against a mock of lanes, array, rings and writers, hazards as assertions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from verif.vector.issue_ports import build  # noqa: F401  the runner looks for i
 
 DRAIN_READ = 3  # cycles from control word to the end of the accumulator read
 FIELDS = (
-    "opcode mxfp4 has_bias sampling_only activate epilogue k_blocks source destination output_blocks head_blocks heads "
-    "count weight_block"
+    "opcode mxfp4 has_bias sampling_only activate epilogue k_blocks source destination output_blocks "
+    "head_blocks heads count weight_block"
 ).split()
 
 
@@ -71,7 +71,14 @@ def random_rows(rng: random.Random, config: ChipConfig) -> Rows:
     slots = [rng.randrange(rng.choice((1, 2, config.rows))) for _ in rows]
     longest = config.context if rng.random() < 0.3 else min(config.context, 200)
     positions = [rng.randrange(longest) for _ in rows]
-    return Rows(some() or [rng.randrange(config.rows)], some(), some(), some() if rng.random() < 0.5 else [], slots, positions)
+    return Rows(
+        some() or [rng.randrange(config.rows)],
+        some(),
+        some(),
+        some() if rng.random() < 0.5 else [],
+        slots,
+        positions,
+    )
 
 
 class Mock:
@@ -148,7 +155,9 @@ class Mock:
         if got["reduce"]:
             key = ("sum", got["scalar_out"], got["row"])
             if first_of_turn:
-                assert self.now - self.grants.get(key, -99) >= MINIMUM_ROUND, f"two blocks of a row too close: {got}"
+                assert self.now - self.grants.get(key, -99) >= MINIMUM_ROUND, (
+                    f"two blocks of a row too close: {got}"
+                )
                 self.grants[key] = self.now
         if got["source"] == Source.ACCUMULATOR:
             assert self.full[got["bank"]] is not None, f"cycle {self.now}: bank {got['bank']} is not full"
@@ -158,7 +167,9 @@ class Mock:
                 need = got["parameter_block"] * self.config.words + got["word"] + 1
                 assert self.level[ring] >= need, f"ring {ring} holds {self.level[ring]} words, read {need}"
         if got["destination"] == Destination.OPERAND:
-            assert got["block"] not in self.operands, f"cycle {self.now}: operand block {got['block']} is full"
+            assert got["block"] not in self.operands, (
+                f"cycle {self.now}: operand block {got['block']} is full"
+            )
         if got["destination"] in (Destination.KEY, Destination.VALUE):
             assert self.kv_open, "KV data outside kv_start .. kv_end"
             if got["quantise_last"]:
@@ -206,7 +217,9 @@ class Mock:
                 self.groups.popleft()
                 self.full[self.bank] = group
                 self.bank ^= 1
-                self.next_group = self.now + (self.rng.randrange(10) if self.fast else self.rng.randint(30, 400))
+                self.next_group = self.now + (
+                    self.rng.randrange(10) if self.fast else self.rng.randint(30, 400)
+                )
                 if group.empties:
                     self.operands -= set(group.needs)
 
@@ -263,7 +276,11 @@ class Mock:
         if taken:
             self.program.popleft()
             dut.instruction_valid.value = 0
-        if self.program and (taken or not int(dut.instruction_valid.value)) and (self.fast or rng.random() < 0.1):
+        if (
+            self.program
+            and (taken or not int(dut.instruction_valid.value))
+            and (self.fast or rng.random() < 0.1)
+        ):
             fields = dict(self.program[0])
             opcode = fields.pop("opcode")
             dut.instruction.value = int.from_bytes(encode(Opcode(opcode), **fields), "little")
@@ -300,8 +317,9 @@ async def start(dut, seed: int, fast: bool, clock: bool = True) -> Mock:
     if clock:
         cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
     for name in (
-        "row_active row_sample row_greedy row_logits any_sample pass_count pass_mask pass_tokens instruction instruction_valid "
-        "bank_full operand_full ring_a_level ring_b_level kv_release logits_release pipeline_busy busy_d busy_s"
+        "row_active row_sample row_greedy row_logits any_sample pass_count pass_mask pass_tokens "
+        "instruction instruction_valid bank_full operand_full ring_a_level ring_b_level "
+        "kv_release logits_release pipeline_busy busy_d busy_s"
     ).split():
         getattr(dut, name).value = 0
     dut.kv_idle.value = 1
@@ -319,11 +337,19 @@ async def every_instruction_issues_the_beats_of_the_specification(dut):
     mock = await start(dut, 1, fast=True)
     config = mock.config
     everyone = list(range(config.rows))
-    rows = Rows(everyone, everyone, everyone[:1], everyone[-1:], [0] * config.rows, [37 + r for r in everyone])
+    rows = Rows(
+        everyone, everyone, everyone[:1], everyone[-1:], [0] * config.rows, [37 + r for r in everyone]
+    )
     weights = config.operand_blocks - 2 * config.context_blocks
     matmul = [
         instruction(
-            Opcode.MATMUL, epilogue=int(e), output_blocks=4, heads=2, head_blocks=2, has_bias=int(e < 4), destination=3
+            Opcode.MATMUL,
+            epilogue=int(e),
+            output_blocks=4,
+            heads=2,
+            head_blocks=2,
+            has_bias=int(e < 4),
+            destination=3,
         )
         for e in Epilogue
     ]
@@ -344,3 +370,19 @@ async def random_programs_meet_no_hazard(dut):
         for _ in range(3):
             rows = random_rows(mock.rng, mock.config)
             await mock.run(rows, random_program(mock.rng, mock.config, mock.rng.randint(1, 6)))
+
+
+@cocotb.test()
+async def slow_readers_hold_back_the_writer(dut):
+    """Credits and operand blocks at their limits: every reader is far slower than the drains."""
+    mock = await start(dut, 5, fast=True)
+    mock.kv_rate, mock.consume_rate, mock.logits_delay = 0.01, 0.003, 600
+    everyone = list(range(mock.config.rows))
+    rows = Rows(everyone, everyone, everyone, everyone, [0] * mock.config.rows, [3] * mock.config.rows)
+    matmul = {"output_blocks": 9, "heads": 3, "head_blocks": 3, "destination": 2}
+    quantize = instruction(Opcode.MATMUL, epilogue=int(Epilogue.QUANTIZE), **matmul)
+    key = instruction(Opcode.MATMUL, epilogue=int(Epilogue.KEY), **matmul)
+    single = matmul | {"heads": 9, "head_blocks": 1}
+    value = instruction(Opcode.MATMUL, epilogue=int(Epilogue.VALUE), **single)
+    sample = instruction(Opcode.MATMUL, epilogue=int(Epilogue.SAMPLE), **matmul)
+    await mock.run(rows, [quantize, quantize, key, value, sample])

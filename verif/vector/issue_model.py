@@ -1,4 +1,4 @@
-"""What the issue logic should do with an instruction, straight from rtl/README.md 'Lane' and 'Steps and instructions'."""
+"""What the issue logic should do with an instruction, from "Lane" and "Steps and instructions" of rtl/README.md."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class Group:
 class Expansion:
     """Beats of threads D and S, array groups and ring words of a program."""
 
-    def __init__(self, config: ChipConfig, rows: Rows, program: list[dict[str, int]], first_bank: int = 0) -> None:
+    def __init__(
+        self, config: ChipConfig, rows: Rows, program: list[dict[str, int]], first_bank: int = 0
+    ) -> None:
         self.config, self.rows, self.first_bank = config, rows, first_bank
         self.drain: list[dict[str, int]] = []
         self.softmax: list[dict[str, int]] = []
@@ -51,7 +53,9 @@ class Expansion:
             if not (fields["sampling_only"] and not [r for r in rows.active if r in rows.sample]):
                 getattr(self, Opcode(fields["opcode"]).name.lower())(fields)
 
-    def beats(self, kind: Kind, rows: list[int], blocks: int = 1, one: bool = False, **given: int) -> Iterator[dict]:
+    def beats(
+        self, kind: Kind, rows: list[int], blocks: int = 1, one: bool = False, **given: int
+    ) -> Iterator[dict]:
         """The rows' turns of one round; `given` holds the fields that matter, `fill` the right to fill."""
         bias, buffer = given.pop("bias", 0), given.get("buffer", 0)
         fill = given.pop("fill", 1)
@@ -125,7 +129,10 @@ class Expansion:
                 place = {"bank": bank, "column": c if f["mxfp4"] else 2 * c, "bias": f["has_bias"]}
                 place |= {"parameter_block": o} if f["has_bias"] else {}
                 if epilogue == Epilogue.QUANTIZE:
-                    kind, place["block"] = Kind.ACTIVATE if f["activate"] else Kind.QUANTIZE, f["destination"] + o
+                    kind, place["block"] = (
+                        Kind.ACTIVATE if f["activate"] else Kind.QUANTIZE,
+                        f["destination"] + o,
+                    )
                 elif epilogue == Epilogue.RESIDUAL:
                     kind, place["block"] = Kind.RESIDUAL, f["destination"] + o
                     place |= {"index_block": o, "reduce_first": int(o == 0)}
@@ -167,7 +174,9 @@ class Expansion:
 
     def attend(self, f: dict[str, int]) -> None:
         passes = self.rows.passes()
-        jobs = [(rows, tokens, head, p) for p, (rows, tokens) in enumerate(passes) for head in range(f["heads"])]
+        jobs = [
+            (rows, tokens, head, p) for p, (rows, tokens) in enumerate(passes) for head in range(f["heads"])
+        ]
         order = [("S", 0)]
         for j in range(len(jobs)):
             order += [("S", j + 1)] if j + 1 < len(jobs) else []
@@ -182,7 +191,9 @@ class Expansion:
                 bank = (self.first_bank + len(self.groups)) % 2
                 last = first + ports >= blocks
                 self.groups.append(
-                    Group(range(0), False) if what == "S" else Group(range(region, region + token_blocks), last)
+                    Group(range(0), False)
+                    if what == "S"
+                    else Group(range(region, region + token_blocks), last)
                 )
                 for b in range(first, min(first + ports, blocks)):
                     place = {"bank": bank, "column": 2 * (b - first), "buffer": j % 2}
@@ -236,5 +247,3 @@ def reads_ring(beat: dict[str, int]) -> tuple[bool, bool]:
     """Whether ring A and ring B are read at parameter_block (or source_block, the same there)."""
     a = beat["source"] == Source.RING_A or beat["add1"] == Add1.RING_A or beat["mul2"] == Mul2.RING_A
     return a, beat["add1"] == Add1.RING_B or beat["add3"] == Add3.RING_B
-
-
