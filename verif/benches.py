@@ -75,6 +75,7 @@ BENCHES = (
         simulators=("verilator",),
         chips=("tiny", "edge", "server"),
     ),
+    Bench("vector_lanes", "verif.vector.bench_lanes", simulators=("verilator",), chips=("tiny", "edge")),
     Bench("vector_issue", "verif.vector.bench_issue", simulators=("icarus", "verilator"), chips=("tiny", "edge")),
 )
 

@@ -10,9 +10,12 @@ from rtl.vector.timing import REDUCE, SUM_BUSY
 
 
 @module
-def busy_flags(clk, rst, valid, thread, summing_33, maximum_33, quantising, pipeline_busy, busy_d, busy_s, config: ChipConfig):
-    """busy_d, busy_s: a beat of thread D, S (thread at age 0) has left no final result yet; pipeline_busy: any beat or the
-    quantiser. valid: age 0; summing_33, maximum_33: the beat of age 33 goes on to the running sum, the running maximum.
+def busy_flags(
+    clk, rst, valid, thread, summing_33, maximum_33, quantising, pipeline_busy, busy_d, busy_s, config: ChipConfig
+):
+    """busy_d, busy_s: a beat of thread D, S (thread at age 0) has left no final result yet; pipeline_busy: any beat
+    or the quantiser. valid: age 0; summing_33, maximum_33: the beat of age 33 goes on to the running sum, the
+    running maximum.
     """
     maximum_ages = (config.lanes - 1).bit_length() + 3
     flow_d, flow_s = [Signal(intbv(0)[REDUCE:]) for _ in range(2)]

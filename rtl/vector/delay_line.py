@@ -1,6 +1,6 @@
 """Delay of a few cycles in registers that move only with a beat."""
 
-from myhdl import always, always_comb, instances
+from myhdl import always, instances
 
 from rtl.convert import module
 

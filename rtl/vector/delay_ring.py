@@ -8,7 +8,8 @@ from rtl.convert import module
 
 @module
 def delay_ring(clk, rst, write_enable, d, read_enable, q, stages: int, width: int):
-    """q is d `stages` cycles later, for beats whose valid bit is write_enable with d and read_enable one cycle before q.
+    """q is d `stages` cycles later, for beats whose valid bit is write_enable with d and read_enable one cycle
+    before q.
 
     A ring of 2^n words with a counter that runs freely: a beat's word is read where it was written. Words of
     idle cycles are neither written nor read; q then holds. rst: only the counter.

@@ -13,9 +13,9 @@ WRITE_WORDS = 2  # entries that one write brings
 def function_table(clk, write, write_address, write_data, read, index_2, index_1, index_0, c2, c1, c0):
     """Three RAMs of TABLE_ENTRIES words, written two entries at a time and read where each coefficient is needed.
 
-    write, write_address (11 bits: coefficient 0 c2, 1 c1, 2 c0 in the two high bits, then a pair of entries), write_data (64
-    bits); read (3 bits, bit 2 for c2), index_2, index_1, index_0 (10 bits); c2, c1, c0 (32 bits, one cycle after their read
-    bit).
+    write, write_address (11 bits: coefficient 0 c2, 1 c1, 2 c0 in the two high bits, then a pair of entries),
+    write_data (64 bits); read (3 bits, bit 2 for c2), index_2, index_1, index_0 (10 bits); c2, c1, c0 (32 bits, one
+    cycle after their read bit).
     """
     write_2, write_1, write_0 = [Signal(False) for _ in range(3)]
     pair = Signal(intbv(0)[9:])

@@ -296,9 +296,8 @@ def lane(
         if counts_33:
             counted_33.next = tap_33
 
-    value_exponent = exponent_shift(
-        clk, take(7), tap_33, shift_33, special_33, negate_33, result_34
-    )
+    value_exponent = exponent_shift(clk, take(7), tap_33, shift_33, special_33, negate_33, result_34)
+
     @always_comb
     def judge():
         special_34.next = result_34[31:23] == 255

@@ -177,14 +177,15 @@ def lanes(
 ):
     """Takes a control word (rtl/vector/control_word.py) every cycle and does what it says; it decides nothing itself.
 
-    Ages of a beat: rtl/vector/timing.py and the table in rtl/vector/README.md. Instruction constants (constant_a, constant_b,
-    count, first_exponent) and row vectors must hold while a beat that uses them is under way. Streams have no ready: who
-    issues control words keeps to the room of the writers (operand_full, KV_UNITS, LOGITS_UNITS), waits for what a
-    beat reads (bank_full, ring_*_available, busy flags), and keeps two uses of one read port apart.
+    Ages of a beat: rtl/vector/timing.py and the table in rtl/vector/README.md. Instruction constants (constant_a,
+    constant_b, count, first_exponent) and row vectors must hold while a beat that uses them is under way. Streams
+    have no ready: who issues control words keeps to the room of the writers (operand_full, KV_UNITS, LOGITS_UNITS),
+    waits for what a beat reads (bank_full, ring_*_available, busy flags), and keeps two uses of one read port apart.
 
-    ring_*_free with ring_*_free_blocks: after the control word in the same cycle, the ring's base moves on. ring_*_available:
-    words of V from the base on. busy_d, busy_s: a beat of the thread (bit `thread`) is under way whose result a beat entering
-    now would not yet see; pipeline_busy: any beat is, or a unit is in the quantiser. vector_beat: counter event.
+    ring_*_free with ring_*_free_blocks: after the control word in the same cycle, the ring's base moves on.
+    ring_*_available: words of V from the base on. busy_d, busy_s: a beat of the thread (bit `thread`) is under way
+    whose result a beat entering now would not yet see; pipeline_busy: any beat is, or a unit is in the quantiser.
+    vector_beat: counter event.
     """
     layout = cw.control_fields(config)
     control_bits = cw.control_bits(config)
@@ -426,20 +427,62 @@ def lanes(
             ring_b_read_address.next = third_24[third_bits + ring_address_bits : third_bits]
 
     vectors = ram(
-        clk, vector_write, vector_address_34, result, vector_read, vector_read_address, vector_word,
-        depth=vector_depth, width=wide, read_stages=2,
+        clk,
+        vector_write,
+        vector_address_34,
+        result,
+        vector_read,
+        vector_read_address,
+        vector_word,
+        depth=vector_depth,
+        width=wide,
+        read_stages=2,
     )
     scores = ram(
-        clk, score_write, score_address_34, result, score_read, score_read_address, score_word,
-        depth=score_depth, width=wide, read_stages=2,
+        clk,
+        score_write,
+        score_address_34,
+        result,
+        score_read,
+        score_read_address,
+        score_word,
+        depth=score_depth,
+        width=wide,
+        read_stages=2,
     )
     ring_a = parameter_ring(
-        clk, rst, free_a_1, free_blocks_a_1, ring_a_block_1, drain_word_1, ring_a_address_1, ring_a_write,
-        parameter_data, ring_a_ready, ring_a_read, ring_a_read_address, ring_a_word, ring_a_available, config,
+        clk,
+        rst,
+        free_a_1,
+        free_blocks_a_1,
+        ring_a_block_1,
+        drain_word_1,
+        ring_a_address_1,
+        ring_a_write,
+        parameter_data,
+        ring_a_ready,
+        ring_a_read,
+        ring_a_read_address,
+        ring_a_word,
+        ring_a_available,
+        config,
     )
     ring_b = parameter_ring(
-        clk, rst, free_b_1, free_blocks_b_1, ring_b_block_1, drain_word_1, ring_b_address_1, ring_b_write,
-        parameter_data, ring_b_ready, ring_b_read, ring_b_read_address, ring_b_word, ring_b_available, config,
+        clk,
+        rst,
+        free_b_1,
+        free_blocks_b_1,
+        ring_b_block_1,
+        drain_word_1,
+        ring_b_address_1,
+        ring_b_write,
+        parameter_data,
+        ring_b_ready,
+        ring_b_read,
+        ring_b_read_address,
+        ring_b_word,
+        ring_b_available,
+        config,
     )
 
     # Function tables.
@@ -510,9 +553,29 @@ def lanes(
 
     hold_scalars = delay_line(clk, valid(2), scalars_wire, scalars_3, 1, 8 + row_bits)
     scalars = row_scalars(
-        clk, scalar_write, scalar_place, row_34, result(32, 0), sum_write, sum_address, sum_data, sum_read_address,
-        sum_before, maximum_address, maximum_data, valid(3), scalar_in_3, operand_3, row_3, scalar_4, operand_4,
-        valid(12), factor_place, row_12, factor_13, config,
+        clk,
+        scalar_write,
+        scalar_place,
+        row_34,
+        result(32, 0),
+        sum_write,
+        sum_address,
+        sum_data,
+        sum_read_address,
+        sum_before,
+        maximum_address,
+        maximum_data,
+        valid(3),
+        scalar_in_3,
+        operand_3,
+        row_3,
+        scalar_4,
+        operand_4,
+        valid(12),
+        factor_place,
+        row_12,
+        factor_13,
+        config,
     )
 
     # V scales: read at age 29, there at 32. Mask: there at 32.
@@ -538,12 +601,19 @@ def lanes(
             scaled.next = scaling[3:]
 
     value_scales = value_scale_ram(
-        clk, value_scale_write, value_scale_buffer, value_scale_group, value_scale_data, scaling(3, 0), buffer_29,
-        token_block_29, word_29, scales_32, config,
+        clk,
+        value_scale_write,
+        value_scale_buffer,
+        value_scale_group,
+        value_scale_data,
+        scaling(3, 0),
+        buffer_29,
+        token_block_29,
+        word_29,
+        scales_32,
+        config,
     )
-    masks = index_mask(
-        clk, valid(32, LATE), mask_kind_29, row_29, word_index_29, row_position, count, mask_32, config
-    )
+    masks = index_mask(clk, valid(32, LATE), mask_kind_29, row_29, word_index_29, row_position, count, mask_32, config)
     hold_mask_33 = delay_line(clk, valid(32), mask_32, mask_33, 1, lane_count)
     hold_mask_34 = delay_line(clk, valid(33), mask_33, mask_34, 1, lane_count)
 
@@ -586,12 +656,37 @@ def lanes(
         maximum_33.next = valid[33] & ((reduce_33 == MAX) | (destination_33 == TO_SAMPLER))
 
     sums = reduce(
-        clk, rst, summing_33, block_end_33, first_33, sum_place, row_33, counted_33, sum_read_address, sum_before,
-        sum_write, sum_address, sum_data, config,
+        clk,
+        rst,
+        summing_33,
+        block_end_33,
+        first_33,
+        sum_place,
+        row_33,
+        counted_33,
+        sum_read_address,
+        sum_before,
+        sum_write,
+        sum_address,
+        sum_data,
+        config,
     )
     maxima = sampler(
-        clk, rst, maximum_33, sampling_33, buffer_33, first_33, row_33, word_33, word_index_33, tap_33, mask_33,
-        maximum_address, maximum_data, sample_token, config,
+        clk,
+        rst,
+        maximum_33,
+        sampling_33,
+        buffer_33,
+        first_33,
+        row_33,
+        word_33,
+        word_index_33,
+        tap_33,
+        mask_33,
+        maximum_address,
+        maximum_data,
+        sample_token,
+        config,
     )
 
     # Age 34: destinations.
@@ -637,8 +732,19 @@ def lanes(
                 row_fault.next[row_34] = True
 
     quantiser = mx_quantizer(
-        clk, rst, quantise, unit_end_34, tag_34, results_34, quantised, tag_out, scale, elements, quantiser_busy,
-        config, tag_bits,
+        clk,
+        rst,
+        quantise,
+        unit_end_34,
+        tag_34,
+        results_34,
+        quantised,
+        tag_out,
+        scale,
+        elements,
+        quantiser_busy,
+        config,
+        tag_bits,
     )
     out_destination, out_row = part(tag_out, tag, "destination"), part(tag_out, tag, "row")
     out_word, out_head = part(tag_out, tag, "word"), part(tag_out, tag, "head")

@@ -15,15 +15,28 @@ from rtl.vector.largest_tree import largest_tree
 
 @module
 def mx_quantizer(
-    clk, rst, valid_in, unit_end, tag, x, valid_out, tag_out, scale_out, data_out, busy, config: ChipConfig, tag_bits: int
+    clk,
+    rst,
+    valid_in,
+    unit_end,
+    tag,
+    x,
+    valid_out,
+    tag_out,
+    scale_out,
+    data_out,
+    busy,
+    config: ChipConfig,
+    tag_bits: int,
 ):
     """Keeps the words of a unit until its largest exponent is known, then emits them in order, one a cycle.
 
-    A unit is one to head_blocks * 32 / V consecutive words, the last one with unit_end. Takes a word every cycle, has no
-    stall: what comes while a unit is emitted waits in a ring with room for the longest unit and the words on the way.
+    A unit is one to head_blocks * 32 / V consecutive words, the last one with unit_end. Takes a word every cycle,
+    has no stall: what comes while a unit is emitted waits in a ring with room for the longest unit and the words on
+    the way.
 
-    valid_in, unit_end, tag (tag_bits, come out unchanged beside the word; bit 0 must be unit_end), x (V * 32); valid_out,
-    tag_out, scale_out (8; the same for all words of a unit), data_out (V * 8); busy: words inside.
+    valid_in, unit_end, tag (tag_bits, come out unchanged beside the word; bit 0 must be unit_end), x (V * 32);
+    valid_out, tag_out, scale_out (8; the same for all words of a unit), data_out (V * 8); busy: words inside.
     """
     lanes = config.lanes
     levels = (lanes - 1).bit_length()

@@ -42,9 +42,9 @@ def parameter_ring(
 
     free: free_blocks blocks of 32 leave; the base of the reader moves at once, the room is given to the stream
     timing.FREE_DELAY cycles later, since beats under way may still read it. address = base + block * (32 / V) + word,
-    combinational, of the base in this cycle. write (only with ready), write_data; read, read_address, read_data (2 cycles
-    later); available: words from the base on that have arrived (a bit more than an address). block has as many bits as
-    the ring has blocks, free_blocks one more; what leaves in
+    combinational, of the base in this cycle. write (only with ready), write_data; read, read_address, read_data (2
+    cycles later); available: words from the base on that have arrived (a bit more than an address). block has as
+    many bits as the ring has blocks, free_blocks one more; what leaves in
     this cycle is not counted.
     """
     bits = ring_bits(config)
@@ -82,9 +82,7 @@ def parameter_ring(
         ready.next = not occupied[bits]
         available.next = arrived - leaving
 
-    hold_free = delay_ring(
-        clk, rst, free, freed, flow(timing.FREE_DELAY - 2), freed_late, timing.FREE_DELAY, bits + 1
-    )
+    hold_free = delay_ring(clk, rst, free, freed, flow(timing.FREE_DELAY - 2), freed_late, timing.FREE_DELAY, bits + 1)
 
     @always(clk.posedge)
     def account():
@@ -102,6 +100,15 @@ def parameter_ring(
             arrived.next = arrived + entering - leaving
 
     words = ram(
-        clk, write, write_at, write_data, read, read_address, read_data, depth=depth, width=32 * config.lanes, read_stages=2
+        clk,
+        write,
+        write_at,
+        write_data,
+        read,
+        read_address,
+        read_data,
+        depth=depth,
+        width=32 * config.lanes,
+        read_stages=2,
     )
     return instances()

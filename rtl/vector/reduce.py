@@ -59,9 +59,7 @@ def reduce(
         tag.next = concat(first, scalar, row)
 
     over_lanes = sum_tree(clk, rst, valid_in, x, valids[0], sums[0], lanes)
-    in_time = [
-        sum_pairs(clk, rst, valids[k], sums[k], valids[k + 1], sums[k + 1]) for k in range(block_levels)
-    ]
+    in_time = [sum_pairs(clk, rst, valids[k], sums[k], valids[k + 1], sums[k + 1]) for k in range(block_levels)]
     total_valid, total = valids[block_levels], sums[block_levels]
     ends = Signal(intbv(0)[depth + 4 :])
 

@@ -34,12 +34,12 @@ def row_scalars(
     factor_data,
     config: ChipConfig,
 ):
-    """Three banks, each with one writer: results (MEAN, SPREAD, RSTD, INVERSE: destination SCALAR), sums, and the maxima,
-    which live in the sampler and are read here.
+    """Three banks, each with one writer: results (MEAN, SPREAD, RSTD, INVERSE: destination SCALAR), sums, and the
+    maxima, which live in the sampler and are read here.
 
-    Bank addresses come from bits of the Scalar number: sums {bit 2, bit 0}, maxima bit 0, results {bits 3, 1, 0}. Reads give
-    their word one cycle later: source_data and operand_data (ADD1; the only reader of maxima) of source_row, factor_data
-    (MUL1). sum_read_data: same cycle. write_scalar and factor_scalar come as {bits
+    Bank addresses come from bits of the Scalar number: sums {bit 2, bit 0}, maxima bit 0, results {bits 3, 1, 0}.
+    Reads give their word one cycle later: source_data and operand_data (ADD1; the only reader of maxima) of
+    source_row, factor_data (MUL1). sum_read_data: same cycle. write_scalar and factor_scalar come as {bits
     3, 1, 0}, 3 bits. There is no forwarding: the issue logic waits for busy_d or busy_s.
     """
     rows_bits = bits_for(config.rows)

@@ -33,8 +33,8 @@ def sampler(
     """Keeps, for each row, the largest logit with its index, and the largest score of each score buffer.
 
     Lowest index wins ties; NaN and uncounted elements never win; -0 counts as +0. A row of logits starts with index
-    block 0, a row of scores with `first`. Without any number the maximum is -inf, the token 0. Words of a block follow one
-    another; blocks of one row are at least 6 cycles apart.
+    block 0, a row of scores with `first`. Without any number the maximum is -inf, the token 0. Words of a block
+    follow one another; blocks of one row are at least 6 cycles apart.
 
     valid_in, sampling (else scores), buffer_number, first, row, word, index (32 - log2 V bits: of the
     word), x (V * 32), counted
@@ -82,9 +82,7 @@ def sampler(
         sample_token.next = tokens_packed
 
     # A slice of a packed vector for each lane.
-    order = [
-        order_key(clk, valid_in, x(32 * k + 32, 32 * k), counted(k), key_1[k]) for k in range(lanes)
-    ]
+    order = [order_key(clk, valid_in, x(32 * k + 32, 32 * k), counted(k), key_1[k]) for k in range(lanes)]
     enable = move if levels > 1 else move(0)
     tree = best_tree(clk, enable, keys, key_tree, place, lanes)
 

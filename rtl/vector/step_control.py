@@ -7,7 +7,8 @@ from rtl.convert import module
 
 @module
 def step_control(clk, rst, valid, selected, start, skip, stages: int):
-    """One cycle after a beat (valid): start if it has `selected` the step, else skip bit 0, which then walks up `stages` bits.
+    """One cycle after a beat (valid): start if it has `selected` the step, else skip bit 0, which then walks up
+    `stages` bits.
 
     One such block serves all lanes.
     """

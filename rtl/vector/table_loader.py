@@ -17,8 +17,8 @@ WRITES = 3 * TABLE_ENTRIES // WRITE_WORDS
 def table_loader(clk, rst, valid, data, ready, write, write_address, write_data, config: ChipConfig):
     """Writes c2[1024], c1[1024], c0[1024] as they come, two entries a cycle: V / 2 cycles for a word of the stream.
 
-    valid, data (V * 32), ready; write, write_address (11 bits), write_data (64 bits), registered. It starts again at c2[0]
-    after a whole table.
+    valid, data (V * 32), ready; write, write_address (11 bits), write_data (64 bits), registered. It starts again at
+    c2[0] after a whole table.
     """
     parts = config.lanes // WRITE_WORDS
     part_bits = max(1, (parts - 1).bit_length())

@@ -23,7 +23,8 @@ def value_scale_ram(
 ):
     """Written by groups of 32 P tokens (a beat of the bus), read by words of V tokens.
 
-    write, write_buffer, write_group, write_data (W bits); enable (3 bits, one a stage), buffer_number, block (block of 32 tokens), word; scales (V * 8), 3 cycles after enable[0].
+    write, write_buffer, write_group, write_data (W bits); enable (3 bits, one a stage), buffer_number, block (block
+    of 32 tokens), word; scales (V * 8), 3 cycles after enable[0].
     """
     groups = config.context // config.group_tokens
     bits = address_bits(2 * groups)

@@ -86,9 +86,7 @@ def lanes_widths(c: ChipConfig) -> dict[str, int]:
 
 
 def build(out_dir: Path, config: ChipConfig) -> Converted:
-    ports = {
-        name: Signal(intbv(0)[bits:]) if bits else Signal(False) for name, bits in lanes_widths(config).items()
-    }
+    ports = {name: Signal(intbv(0)[bits:]) if bits else Signal(False) for name, bits in lanes_widths(config).items()}
     return convert(lanes, **ports, config=config, out_dir=out_dir)
 
 
@@ -121,9 +119,9 @@ class Bench:
     async def start(self) -> None:
         dut = self.dut
         for name in (
-            "control_valid control constant_a constant_b count first_exponent row_greedy row_position row_seed row_temperature"
-            " ring_a_free ring_a_free_blocks ring_b_free ring_b_free_blocks drain_data value_scale_write value_scale_buffer"
-            " value_scale_group value_scale_data parameter_valid parameter_tag parameter_data"
+            "control_valid control constant_a constant_b count first_exponent row_greedy row_position row_seed"
+            " row_temperature ring_a_free ring_a_free_blocks ring_b_free ring_b_free_blocks drain_data value_scale_write"
+            " value_scale_buffer value_scale_group value_scale_data parameter_valid parameter_tag parameter_data"
         ).split():
             getattr(dut, name).value = 0
         cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
@@ -371,7 +369,13 @@ async def every_pass_of_the_specification_agrees(dut) -> None:
         dut.count.value = bench.model.count
         await bench.send_parameters(1, bench.floats((n * c.words, c.lanes)))
         await bench.send_parameters(2, bench.floats((n * c.words, c.lanes)))
-        wide = {"index_block": int, "block": int, "source_block": int, "parameter_block": int, "reduce_first": lambda b: b == 0}
+        wide = {
+            "index_block": int,
+            "block": int,
+            "source_block": int,
+            "parameter_block": int,
+            "reduce_first": lambda b: b == 0,
+        }
         # embed, mean, variance, spread, deviation
         embed = {"source": Source.RING_A, "add1": Add1.RING_B, "destination": Destination.VECTOR, "reduce": Reduce.SUM}
         await bench.run_rounds(bench.rounds(range(n), rows, embed | {"mask": Mask.COUNT}, **wide))
@@ -417,13 +421,29 @@ async def every_pass_of_the_specification_agrees(dut) -> None:
         # attention: scores of both buffers, softmax, inverse, value
         tokens = c.context_blocks
         for buffer in range(2):
-            score = {"mul1": Mul1.CONSTANT_A, "destination": Destination.SCORE, "reduce": Reduce.MAX, "mask": Mask.POSITION}
+            score = {
+                "mul1": Mul1.CONSTANT_A,
+                "destination": Destination.SCORE,
+                "reduce": Reduce.MAX,
+                "mask": Mask.POSITION,
+            }
             score |= {"buffer": buffer, "scalar_out": Scalar.MAX_0 + buffer}
             await bench.run_rounds(bench.rounds(range(tokens), rows, score, **wide))
         await bench.settle()
         for buffer in range(2):
-            softmax = {"source": Source.SCORE, "add1": Add1.SCALAR, "scalar_operand": Scalar.MAX_0 + buffer, **TABLE_STEPS}
-            softmax |= {"function": Function.EXP2, "value_scale": 1, "mask": Mask.POSITION, "buffer": buffer, "thread": 1}
+            softmax = {
+                "source": Source.SCORE,
+                "add1": Add1.SCALAR,
+                "scalar_operand": Scalar.MAX_0 + buffer,
+                **TABLE_STEPS,
+            }
+            softmax |= {
+                "function": Function.EXP2,
+                "value_scale": 1,
+                "mask": Mask.POSITION,
+                "buffer": buffer,
+                "thread": 1,
+            }
             softmax |= {"reduce": Reduce.SUM, "scalar_out": Scalar.SUM_S0 + buffer, "destination": Destination.OPERAND}
             await bench.run_rounds(bench.rounds(range(tokens), rows, softmax | {"check": 1, "fill": 1}, **wide))
             await bench.settle()
@@ -431,10 +451,19 @@ async def every_pass_of_the_specification_agrees(dut) -> None:
             inverse |= {**TABLE_STEPS, "destination": Destination.SCALAR, "scalar_out": Scalar.INVERSE_0 + buffer}
             await bench.beats([inverse | {"row": row, "thread": 1} for row in rows])
             await bench.settle()
-            value = {"mul1": Mul1.SCALAR, "scalar_factor": Scalar.INVERSE_0 + buffer, "destination": Destination.OPERAND}
+            value = {
+                "mul1": Mul1.SCALAR,
+                "scalar_factor": Scalar.INVERSE_0 + buffer,
+                "destination": Destination.OPERAND,
+            }
             await bench.run_rounds(bench.rounds(range(2), rows, value, **wide))
         # sampling
-        noise = {"function": Function.LOG2, **FUNCTION_STEPS[Function.LOG2], "negate": 1, "destination": Destination.SCORE}
+        noise = {
+            "function": Function.LOG2,
+            **FUNCTION_STEPS[Function.LOG2],
+            "negate": 1,
+            "destination": Destination.SCORE,
+        }
         await bench.settle()
         await bench.run_rounds(bench.rounds(range(n), rows, noise | {"source": Source.HASH}, **wide))
         await bench.settle()
@@ -468,7 +497,7 @@ async def the_sampler_takes_the_lowest_of_equal_logits_and_never_a_nan(dut) -> N
     choices = np.array([0, 0x80000000, 0x7FC00000, 0xFF800000, 0xBF800000, 0x3F800000], np.uint32)
     for trial in range(12):
         some = choices[: 2 + trial % 5]
-        bench.floats = lambda shape, **_: bench.rng.choice(some, shape).astype(np.uint32).view(np.float32)
+        bench.floats = lambda shape, some=some, **_: bench.rng.choice(some, shape).astype(np.uint32).view(np.float32)
         logit = {"destination": Destination.SAMPLER, "mask": Mask.COUNT}
         await bench.run_rounds(bench.rounds(range(4), rows, logit, index_block=int, block=int))
         await bench.settle()

@@ -239,4 +239,6 @@ class LanesModel:
             self.operands.append({**out, "fill": w["fill"] & w["quantise_last"]})
         else:
             value = int(w["destination"] == Destination.VALUE)
-            self.kv.append({**out, "block": w["block"] & 255, "head": w["head"], "value": value, "last": w["quantise_last"]})
+            self.kv.append(
+                {**out, "block": w["block"] & 255, "head": w["head"], "value": value, "last": w["quantise_last"]}
+            )
