@@ -1,4 +1,4 @@
-"""What the issue logic should do with an instruction, from "Lane" and "Steps and instructions" of rtl/README.md."""
+"""The beats, groups and ring words of an instruction, from "Lane" and "Steps" of rtl/README.md."""
 
 from __future__ import annotations
 
