@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -10,7 +11,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -76,8 +77,9 @@ def _unwritable(path: Path, reason: str) -> MozgError:
     return MozgError(f"{path} cannot be written: {reason}; give a path in a folder of yours")
 
 
-def progress_bar(title: str) -> tuple[Progress, Callable[[int, int], None]]:
-    """A bar with an estimate, and the function that moves it: (done, total)."""
+@contextlib.contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with an estimate; gives the function that moves it: (done, total). It shows from its first move."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -89,7 +91,16 @@ def progress_bar(title: str) -> tuple[Progress, Callable[[int, int], None]]:
         transient=not status.is_terminal,
     )
     task = bar.add_task(title, total=None)
-    return bar, lambda done, total: bar.update(task, completed=done, total=total)
+
+    def move(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+        bar.start()
+
+    try:
+        yield move
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def parse_ids(text: str) -> list[int]:
@@ -187,8 +198,7 @@ def verify(options: argparse.Namespace) -> int:
         prompt = parse_ids(options.prompt_ids) if options.prompt_ids is not None else options.prompt
         ids = llm.ids_of(prompt if prompt is not None else default_prompt(llm, options.tokens))
         llm.check(ids, options.tokens, options.temperature, options.seed)
-        bar, move = progress_bar("verify")
-        with bar:
+        with progress_bar("verify") as move:
             result = run_verify(llm, ids, options.tokens, options.temperature, options.seed, progress=move)
     print(f"{result.steps} steps, {result.tokens} new tokens, {result.logits:,} logits, {result.cycles:,} cycles")
     if not result.passed:
@@ -227,8 +237,7 @@ def score(options: argparse.Namespace) -> int:
         text = text[int(len(text) * (1 - options.last_percent / 100)) :]
     more = {"rows": MODEL_ROWS} if options.device == "model" else {}
     with load(options, **more) as llm:
-        bar, move = progress_bar("score")
-        with bar:
+        with progress_bar("score") as move:
             result = run_score(llm, llm.checkpoint.tokenizer.encode(text), move)
     print(f"{options.device}{'' if options.device == 'float' else ' ' + options.weights}: {result.describe()}")
     return 0

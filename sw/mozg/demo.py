@@ -82,13 +82,14 @@ def mean_cycles(steps: Sequence[Step], kind: str) -> float:
 
 
 def write_text(
-    llm: LLM, ids: list[int], options: argparse.Namespace, show: Callable[[int, Sequence[Step]], None]
+    both: Lockstep, ids: list[int], options: argparse.Namespace, show: Callable[[int, Sequence[Step]], None]
 ) -> tuple[list[Step], int, str | None]:
-    """Steps on the device and on the model in lockstep: the steps, logits compared, and the first difference."""
-    both, steps, compared = Lockstep(llm.driver, model_driver(llm)), [], 0
-    position, pending, written = 0, list(ids), 0
+    """Steps on the device and on the model: the steps, the number of logits compared, and the first difference."""
+    steps: list[Step] = []
+    compared = position = written = 0
+    pending, chunk = list(ids), both.rtl.image.chip.rows
     while written < options.tokens:
-        part, pending = pending[: llm.chip.rows], pending[llm.chip.rows :]
+        part, pending = pending[:chunk], pending[chunk:]
         rows = [Row(0, position + i, token) for i, token in enumerate(part)]
         if not pending:
             last = position + len(part) - 1
@@ -129,6 +130,7 @@ def run_demo(options: argparse.Namespace) -> int:
         ids = llm.ids_of(options.prompt)
         llm.check(ids, options.tokens, options.temperature, options.seed)
         stream, done = checkpoint.tokenizer.stream(), 0
+        both = Lockstep(llm.driver, model_driver(llm))  # builds the chip, with messages, before there is text
         started = time.monotonic()
         with Display(options.prompt, options.tokens) as display:
 
@@ -137,7 +139,7 @@ def run_demo(options: argparse.Namespace) -> int:
                 done += 1
                 display.show(stream.push(token), done, mean_cycles(steps, "decode") or mean_cycles(steps, "prefill"))
 
-            steps, compared, difference = write_text(llm, ids, options, show)
+            steps, compared, difference = write_text(both, ids, options, show)
         seconds = time.monotonic() - started
         report(llm, ids, steps, done, seconds, options)
     if difference:

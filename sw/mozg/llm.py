@@ -89,7 +89,10 @@ def chip_config(chip: str | ChipConfig) -> ChipConfig:
 
 
 class LLM:
-    """A checkpoint on a device. Closes with `close()` or as a context manager."""
+    """A checkpoint on a device. Closes with `close()` or as a context manager.
+
+    The device is built and opened by the first request that passes its checks, so a wrong one costs nothing.
+    """
 
     def __init__(
         self,
@@ -106,8 +109,9 @@ class LLM:
             raise RequestError(f"weights {weights!r} is unknown: expected one of {', '.join(FORMATS)}")
         self.checkpoint, self.chip, self.device_name, self.weights = checkpoint, chip, device, weights
         self.config, self.fill = checkpoint.config, fill
-        self.driver: Driver | None = None
         self.image: Image | None = None
+        self._options = options
+        self._driver: Driver | None = None
         if device == "float":
             self.context = self.config.context
             self._float = ReferenceModel(checkpoint, np.float32)
@@ -115,16 +119,26 @@ class LLM:
             return
         self.image = compile_model(checkpoint, chip, weights, output_rows=options.get("rows"))
         self.context = self.image.context
-        opened = devices.open_device(device, chip, self.image.memory.size, **options)
-        try:
-            self.driver = Driver(opened, self.image, fill)
-        except BaseException:
-            opened.close()
-            raise
+
+    @property
+    def driver(self) -> Driver:
+        """The device with the image in its memory; opened when first asked for. `float` has none."""
+        if self.image is None:
+            raise RequestError("the float device has no chip, and so no driver: use model, verilator or icarus")
+        if self._driver is None:
+            opened = devices.open_device(self.device_name, self.chip, self.image.memory.size, **self._options)
+            try:
+                self._driver = Driver(opened, self.image, self.fill)
+            except BaseException:
+                opened.close()
+                raise
+        return self._driver
 
     def close(self) -> None:
-        if self.driver:
-            self.driver.device.close()
+        """Close the device; a later request opens another."""
+        if self._driver:
+            self._driver.device.close()
+            self._driver = None
 
     def __enter__(self) -> LLM:
         return self
