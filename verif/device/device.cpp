@@ -67,6 +67,8 @@ struct Device {
         in.w_strobe = top->m_axi_wstrb;
         in.r_ready = top->m_axi_rready;
         in.b_ready = top->m_axi_bready;
+        // In reset the chip's outputs may still be what they were at power-up.
+        if (top->rst) in.ar_valid = in.aw_valid = in.w_valid = false;
         edge(true);
         dram->step(in);
         top->m_axi_arready = dram->ar_ready;
