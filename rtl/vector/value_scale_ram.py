@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import ConcatSignal, Signal, SignalType, instances, intbv
+from myhdl import ConcatSignal, Signal, SignalType, always_comb, instances, intbv
 
 from rtl.common.config import ChipConfig
 from rtl.common.ram import address_bits, ram
@@ -42,9 +42,14 @@ def value_scale_ram(
     parts = ([bits_of(block, 0, port_bits)] if port_bits else []) + ([bits_of(word, 0, word_bits)] if word_bits else [])
     place = ConcatSignal(*parts) if len(parts) > 1 else (parts or [word])[0]
     place_bits = max(1, port_bits + word_bits)
-    place_late = Signal(intbv(0)[place_bits:])
+    place_now, place_late = Signal(intbv(0)[place_bits:]), Signal(intbv(0)[place_bits:])
     if parts and not word_bits:
         rest = unused(word, 1)
+
+    @always_comb
+    def locate():
+        place_now.next = place
+
     beats = ram(
         clk,
         write,
@@ -57,6 +62,6 @@ def value_scale_ram(
         width=config.bus_bits,
         read_stages=2,
     )
-    hold_place = delay_line(clk, enable(2, 0), place, place_late, 2, place_bits)
+    hold_place = delay_line(clk, enable(2, 0), place_now, place_late, 2, place_bits)
     select = pick(clk, enable(2), beat, place_late, scales, count, width)
     return instances()

@@ -119,9 +119,10 @@ class Bench:
     async def start(self) -> None:
         dut = self.dut
         for name in (
-            "control_valid control constant_a constant_b count first_exponent row_greedy row_position row_seed"
-            " row_temperature ring_a_free ring_a_free_blocks ring_b_free ring_b_free_blocks drain_data value_scale_write"
-            " value_scale_buffer value_scale_group value_scale_data parameter_valid parameter_tag parameter_data"
+            "control_valid control constant_a constant_b count first_exponent row_greedy row_position "
+            "row_seed row_temperature ring_a_free ring_a_free_blocks ring_b_free ring_b_free_blocks "
+            "drain_data value_scale_write value_scale_buffer value_scale_group value_scale_data "
+            "parameter_valid parameter_tag parameter_data"
         ).split():
             getattr(dut, name).value = 0
         cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
