@@ -50,8 +50,9 @@ def test_regions_and_tensors_are_aligned_and_apart(chip: str, weights: str, shap
 def test_sizes_are_known_before_compiling(chip: str, weights: str, shape: dict) -> None:
     found, config = image(chip, weights, **shape), checkpoint(**shape).config
     sizes = Sizes.of(config, PRESETS[chip], weights)
-    assert sizes.resident == found.regions["weights"].size
-    assert sizes.streamed == found.streamed_bytes
+    # Between two tensors there may be up to 63 bytes.
+    assert 0 <= found.regions["weights"].size - sizes.resident < 64 * len(found.names)
+    assert 0 <= found.streamed_bytes - sizes.streamed < 64 * len(found.names)
     assert sizes.kv_slot == found.slot_bytes
     assert sizes.useful == bandwidth.step_bytes(found, [])
     assert sizes.useful + 5 * sizes.kv_token == bandwidth.step_bytes(found, [5]) == bandwidth.step_bytes(found, [2, 3])
@@ -164,7 +165,7 @@ def config_of(**changes):
         ({"hidden": 1056}, ["parameter ring 1,056 of 1,024 FP32 words"]),
         ({"width": 144, "heads": 1}, ["head 5 of 4 blocks of 32 channels"]),
         ({"vocabulary": 32 * 65536}, ["vocabulary 65,536 of 65,535 blocks of 32 ids"]),
-        ({"layers": 200_000}, ["KV cache 9,830,400,000 of 4,294,967,295 bytes a slot"]),
+        ({"layers": 200_000}, ["KV cache 4,915,200,000 of 4,294,967,295 bytes a slot"]),
     ],
     ids=str,
 )

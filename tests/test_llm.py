@@ -162,6 +162,14 @@ def test_verify_names_the_first_difference() -> None:
     assert result.difference.startswith("step 1: row ") and ", logit 0: RTL " in result.difference
 
 
+def test_verify_says_where_a_device_that_stops_went_wrong() -> None:
+    llm = LLM(checkpoint(), PRESETS["edge"], "model")
+    llm.driver.device._memory[next(a for a, name in llm.image.names.items() if name == "layer0.q.weight")] = 255
+    llm.driver.device.machine.forget_weights()
+    result = verify(llm, IDS, 5)
+    assert result.difference.startswith("step 1: RTL stopped: row 0: infinity or NaN at position 0: ")
+
+
 def test_verify_sees_a_difference_in_the_cache_alone() -> None:
     llm = LLM(checkpoint(), PRESETS["edge"], "model")
     read = llm.driver.kv_bytes

@@ -137,6 +137,7 @@ def generate(options: argparse.Namespace) -> int:
         ids = llm.ids_of(prompt)
         llm.check(ids, options.max_new_tokens, options.temperature, options.seed)
         stream = tokenizer.stream() if tokenizer.available else None
+        llm.open()  # what the build has to say comes before the text
         started = time.monotonic()
 
         def show(token: int, step: Step) -> None:

@@ -91,7 +91,7 @@ def check_fit(config: GPTConfig, chip: ChipConfig) -> Plan:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes in memory of a model compiled for a chip, without compiling it.
+    """Bytes in memory of a model compiled for a chip, without compiling it and without what aligns its tensors.
 
     resident: weights, embeddings, tables. streamed: weights read by a step that samples; useful: of those, what an
     ideal reader reads (see mozg.bandwidth). kv_slot: memory of a KV slot; kv_token: useful bytes of a token in it.

@@ -134,6 +134,11 @@ class LLM:
                 raise
         return self._driver
 
+    def open(self) -> None:
+        """Build and open the device now, which the first request does otherwise."""
+        if self.image is not None:
+            _ = self.driver
+
     def close(self) -> None:
         """Close the device; a later request opens another."""
         if self._driver:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import fp32
 from .device.model import ModelDevice
 from .driver import Driver, Row, StepResult
+from .errors import MozgError
 from .llm import LLM
 from .reference import ReferenceModel
 
@@ -64,14 +65,18 @@ class Lockstep:
 
     def step(self, rows: list[Row]) -> tuple[StepResult, list[NDArray[np.float32]], str | None]:
         """The RTL's result, its logits of the rows that want them, and the difference, if any."""
-        monitor = _Monitor(self.rtl, self.model)
-        with monitor:
-            ours = self.rtl.step(rows)
-            theirs = self.model.step(rows)
+        monitor, failure = _Monitor(self.rtl, self.model), None
+        ours = StepResult([[None] * len(rows)], 0)
         self.step_count += 1
-        logits, difference = [], None
+        with monitor:
+            try:
+                ours = self.rtl.step(rows)
+            except MozgError as error:
+                failure = error
+            theirs = self.model.step(rows)  # where the model fails too, its error is the answer
+        logits, difference = [], failure and f"RTL stopped: {failure}"
         for index, row in enumerate(rows):
-            if not row.logits:
+            if failure or not row.logits:
                 continue
             logits.append(self.rtl.logits(index))
             found = compare_logits(logits[-1], self.model.logits(index))
