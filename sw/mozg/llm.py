@@ -24,7 +24,7 @@ from .compiler import Image, compile_model
 from .driver import Driver, Row
 from .errors import MozgError
 from .layout import FORMATS
-from .reference import ReferenceModel
+from .reference import KVCache, ReferenceModel
 
 DEVICES = (*devices.DEVICES, "float")
 SMALLEST_TEMPERATURE = 1e-6  # logits divided by less than this may leave the range of FP32
@@ -297,14 +297,21 @@ class LLM:
         cache = self._float.new_cache()
         pending, position = list(ids), 0
         for index in range(count):
-            logits = self._float.forward(np.array(pending), cache)[-1].astype(np.float32)
-            if not np.isfinite(logits).all():
-                raise RequestError(f"infinity or NaN at position {position}: the model exceeds the range of float32")
+            logits = self._float_logits(pending, cache)[-1]
             step = Step("decode" if index else "prefill", len(pending), position, 0)
             position += len(pending)
             token = self.choose(logits, position - 1, **options)
             yield token, step, logits
             pending = [token]
+
+    def _float_logits(self, ids: list[int], cache: KVCache) -> NDArray[np.float32]:
+        with np.errstate(all="ignore"):
+            logits = self._float.forward(np.array(ids), cache).astype(np.float32)
+        bad = ~np.isfinite(logits).all(axis=1)
+        if bad.any():
+            position = cache.length - len(ids) + int(np.argmax(bad))
+            raise RequestError(f"infinity or NaN at position {position}: the model exceeds the range of float32")
+        return logits
 
     def choose(
         self, logits: NDArray[np.float32], position: int, temperature: float, seed: int, stop: object = ()
@@ -320,7 +327,7 @@ class LLM:
         """Logits after each token of the prompt: float32 [len, vocabulary]."""
         ids = self.ids_of(prompt)
         if self.device_name == "float":
-            return self._float.forward(np.array(ids)).astype(np.float32)
+            return self._float_logits(ids, self._float.new_cache())
         rows = self.driver.device.rows
         result = np.empty((len(ids), self.config.vocabulary), dtype=np.float32)
         for start in range(0, len(ids), rows):
