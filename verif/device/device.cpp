@@ -33,6 +33,7 @@ struct Device {
     std::unique_ptr<TOP_CLASS> top;
     std::unique_ptr<Dram> dram;
     uint32_t beat_bytes;
+    uint8_t write_data[128];
     uint64_t cycles = 0;
     bool monitoring = false;
     OperandBlock current{};
@@ -63,7 +64,9 @@ struct Device {
         in.aw_beats = top->m_axi_awlen + 1u;
         in.w_valid = top->m_axi_wvalid;
         in.w_last = top->m_axi_wlast;
-        in.w_data = reinterpret_cast<const uint8_t *>(&top->m_axi_wdata[0]);
+        // By value: the edge changes it before the memory looks.
+        std::memcpy(write_data, &top->m_axi_wdata[0], beat_bytes);
+        in.w_data = write_data;
         in.w_strobe = top->m_axi_wstrb;
         in.r_ready = top->m_axi_rready;
         in.b_ready = top->m_axi_bready;
