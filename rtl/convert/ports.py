@@ -6,7 +6,8 @@ import inspect
 import types
 
 from myhdl import EnumType, ResetSignal, Signal, SignalType
-from myhdl._block import block_decorator
+from myhdl._block import _Block, block_decorator
+from myhdl._instance import _Instantiator
 from myhdl._ShadowSignal import _ShadowSignal
 
 from rtl.convert.names import HierarchyError
@@ -18,6 +19,8 @@ OPAQUE = (
     types.MethodType,
     types.ModuleType,
     EnumType,
+    _Block,
+    _Instantiator,
     block_decorator,
     str,
     int,
