@@ -8,6 +8,7 @@ monitor) names the first instruction, row and element.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,12 +69,13 @@ class Lockstep:
         monitor, failure = _Monitor(self.rtl, self.model), None
         ours = StepResult([[None] * len(rows)], 0)
         self.step_count += 1
-        with monitor:
+        with monitor, ThreadPoolExecutor(1) as beside:  # the simulators leave Python free for the model
+            model = beside.submit(self.model.step, rows)
             try:
                 ours = self.rtl.step(rows)
             except MozgError as error:
                 failure = error
-            theirs = self.model.step(rows)  # where the model fails too, its error is the answer
+            theirs = model.result()  # where the model fails too, its error is the answer
         logits, difference = [], failure and f"RTL stopped: {failure}"
         for index, row in enumerate(rows):
             if failure or not row.logits:
