@@ -40,12 +40,12 @@ def driver(request, image):
         yield Driver(device, image, fill=0xFF)
 
 
-def generate(driver: Driver, prompt: list[int], count: int, **options) -> list[int]:
+def generate(driver: Driver, prompt: list[int], count: int, slot: int = 0, **options) -> list[int]:
     """Tokens after a prompt, a step each."""
     tokens = list(prompt)
     for position in range(len(prompt) + count - 1):
         sample = position >= len(prompt) - 1
-        result = driver.step([Row(0, position, tokens[position], sample=sample, **options)])
+        result = driver.step([Row(slot, position, tokens[position], sample=sample, **options)])
         if sample:
             tokens.append(result.tokens[0][0])
     return tokens[len(prompt) :]
@@ -106,7 +106,7 @@ def test_a_slot_that_is_not_there_is_a_row_error(driver, image):
 
 
 def test_infinity_in_the_embedding_is_a_row_error_of_that_row_only(driver, image, expected):
-    address = next(a for a, name in image.names.items() if name == "token_embedding") + 3 * 64 * 4
+    address = address_of(image, "token_embedding") + 3 * 64 * 4
     saved = driver.device.read_memory(address, 4)
     driver.device.write_memory(address, np.array([np.inf], dtype="<f4").view(np.uint8))
     for position, token in enumerate([5, 6]):
@@ -116,6 +116,7 @@ def test_infinity_in_the_embedding_is_a_row_error_of_that_row_only(driver, image
     words = driver.device.read_memory(image.regions["output"].base, 8).view("<u4")
     assert words[0] == expected[0] and words[1] == 0xFFFFFFFF
     driver.device.write_memory(address, saved)
+    assert driver.step([Row(1, 0, 3, sample=True)]).tokens[0][0] is not None
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_a_corrupt_program_is_an_error_and_reset_recovers(driver, image, expecte
     with pytest.raises(DeviceError, match=code.name):
         driver.step([Row(0, 0, 5)])
     driver.device.write_memory(address, saved)
-    driver.device.write_register("control", 2)
+    driver.device.reset()
     assert generate(driver, [5, 6, 7], 3) == expected[:3]
 
 
@@ -147,15 +148,40 @@ def test_a_start_without_rows_is_an_error(driver):
         driver.device.check_status()
 
 
-def test_a_bus_error_is_reported_with_its_address(image):
-    base = image.regions["weights"].base + 0x3000
+def address_of(image, tensor: str) -> int:
+    return next(address for address, name in image.names.items() if name == tensor)
+
+
+@pytest.mark.parametrize("tensor", ["token_embedding", "layer0.mlp.out.bias", "layer0.mlp.out.weight", "lm_head.weight"])
+def test_a_bus_read_error_is_reported_with_its_address(image, tensor):
+    base = address_of(image, tensor)
     memory = replace(DDR4, error_low=base, error_high=base + 64)
     with open_device("verilator", CHIP, image.memory.size, memory=memory) as device:
+        driver = Driver(device, image)
+        with pytest.raises(DeviceError, match="READ_RESPONSE") as caught:
+            driver.step([Row(0, 0, 0, sample=True)])
+        address = int(str(caught.value).split("at address ")[1].split(",")[0], 16)
+        assert address < base + 64 and base < address + CHIP.burst_beats * CHIP.bus_bytes
+        # It stays so after the reset, and what does not touch the place works.
         with pytest.raises(DeviceError, match="READ_RESPONSE"):
+            driver.step([Row(0, 0, 0, sample=True)])
+        driver._program("setup")
+        driver.step([Row(0, 0, 0)])
+
+
+@pytest.mark.parametrize("region", ["kv", "output"])
+def test_a_bus_write_error_is_reported_with_its_address(image, region, expected):
+    base = image.regions[region].base
+    memory = replace(DDR4, error_low=base, error_high=base + 64)
+    with open_device("verilator", CHIP, image.memory.size, memory=memory) as device:
+        # The output also gets the (empty) results of the setup program.
+        with pytest.raises(DeviceError, match="WRITE_RESPONSE") as caught:
             driver = Driver(device, image)
-            driver.step([Row(0, 0, 1, sample=True)])
-        address = device.read_register("error_address_low")
-        assert address <= base < address + CHIP.burst_beats * CHIP.bus_bytes
+            driver.step([Row(0, 0, 5, sample=True)])
+        address = int(str(caught.value).split("at address ")[1].split(",")[0], 16)
+        assert base <= address < base + 64
+        if region == "kv":  # slot 1 is not at the bad address
+            assert generate(driver, [5, 6, 7], 3, slot=1) == expected[:3]
 
 
 def test_a_memory_that_never_answers_ends_by_the_watchdog(image):

@@ -5,6 +5,7 @@ A row is a token (design: "a row is a token"): prefill, decode, batches and any 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,6 @@ from .device import Device, DeviceError
 from .errors import MozgError
 
 NO_STOP = 0xFFFFFFFF
-RESET = 2  # register control
 NO_TOKEN = 0xFFFFFFFF
 WATCHDOG_CYCLES = 1 << 17
 CAPABILITIES = ("rows", "ports", "lanes", "context", "vector_blocks", "operand_blocks", "ring_words")
@@ -140,7 +140,8 @@ class Driver:
                 self._check_faults(rows)
             device.check_status()
         except MozgError:
-            device.write_register("control", RESET)  # a chip that stopped with an error does not start again
+            with contextlib.suppress(DeviceError):  # the first error says what happened
+                device.reset()  # a chip that stopped with an error does not start again
             raise
         done = device.read_register("steps_done")
         return StepResult(self._tokens(rows, done), cycles, device.counters() if cycles else {})

@@ -18,6 +18,10 @@ from rtl.common.registers import COUNTERS, ErrorCode, Register, Status
 from ..errors import MozgError
 
 
+START, RESET = 1, 2  # of register `control`
+RESET_POLLS = 5000  # of a few cycles each
+
+
 class DeviceError(MozgError):
     """A device cannot be built or opened, does not answer, or stopped with an error code."""
 
@@ -66,6 +70,14 @@ class Device(abc.ABC):
         """A register pair `name`_low, `name`_high."""
         self.write_register(f"{name}_low", value & 0xFFFFFFFF)
         self.write_register(f"{name}_high", value >> 32)
+
+    def reset(self) -> None:
+        """Stop whatever runs and clear an error; registers and memory stay. The chip waits for its bus meanwhile."""
+        self.write_register("control", RESET)
+        for _ in range(RESET_POLLS):
+            if not self.read_register("status") >> Status.BUSY & 1:
+                return
+        raise DeviceError("the chip does not come out of its reset: its memory owes it an answer")
 
     def counters(self) -> dict[str, int]:
         """All counters of the last run."""
