@@ -44,7 +44,7 @@ format: $(STAMP) ## Format the Python sources
 verilog: $(STAMP) ## Write the chip's Verilog to build/verilog/CHIP; CHIP=tiny|edge|server
 	$(BIN)/python -m verif.verilog $(CHIP)
 
-sim: $(STAMP) ## Run benches; BLOCK=name (? lists) SIM=icarus|verilator CHIP= SEED= WAVES=1 ONLY=test
+sim: $(STAMP) ## Run the whole chip's bench, or BLOCK=name (? lists); SIM=icarus|verilator CHIP= SEED= WAVES=1 ONLY=test
 	$(BIN)/python -m verif.runner $(if $(BLOCK),'$(BLOCK)') $(if $(SIM),--sim $(SIM)) --chip $(CHIP) \
 	    --seed $(SEED) $(if $(WAVES),--waves) $(if $(ONLY),--only '$(ONLY)')
 

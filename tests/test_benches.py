@@ -24,7 +24,7 @@ def test_bench_passes(name, simulator, chip):
 
 
 def test_unknown_bench_lists_those_that_are():
-    with pytest.raises(benches.UnknownName, match="no bench 'nothing'; there are: fifo,"):
+    with pytest.raises(benches.UnknownName, match="no bench 'nothing'; there are: chip,"):
         runner.run_bench("nothing")
 
 

@@ -152,7 +152,9 @@ def address_of(image, tensor: str) -> int:
     return next(address for address, name in image.names.items() if name == tensor)
 
 
-@pytest.mark.parametrize("tensor", ["token_embedding", "layer0.mlp.out.bias", "layer0.mlp.out.weight", "lm_head.weight"])
+@pytest.mark.parametrize(
+    "tensor", ["token_embedding", "layer0.mlp.out.bias", "layer0.mlp.out.weight", "lm_head.weight"]
+)
 def test_a_bus_read_error_is_reported_with_its_address(image, tensor):
     base = address_of(image, tensor)
     memory = replace(DDR4, error_low=base, error_high=base + 64)

@@ -37,12 +37,12 @@ class Bench:
     def build(self, out_dir: Path, chip: str) -> Converted:
         """Convert what this bench tests, for one chip."""
         module, _, function = (self.builder or f"{self.tests}:build").partition(":")
-        return getattr(importlib.import_module(module), function)(
-            out_dir, configuration(chip), **self.settings
-        )
+        return getattr(importlib.import_module(module), function)(out_dir, configuration(chip), **self.settings)
 
 
+WHOLE_CHIP = "chip"
 BENCHES = (
+    Bench(WHOLE_CHIP, "verif.chip.bench_chip", simulators=("icarus", "verilator")),
     Bench("fifo", "verif.common.bench_fifo", {"depth": 5}, ("icarus", "verilator")),
     Bench("fifo_distributed", "verif.common.bench_fifo", {"depth": 4, "distributed": True}),
     Bench("ram", "verif.common.bench_ram", {"depth": 24, "parts": 4}, ("icarus", "verilator")),

@@ -145,15 +145,11 @@ def run_bench(
 def main() -> int:
     """The command line behind `make sim`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "blocks", nargs="*", metavar="BLOCK", help="benches to run; ? lists them, none is all"
-    )
+    parser.add_argument("blocks", nargs="*", metavar="BLOCK", help="benches to run; ? lists them; none: the whole chip")
     parser.add_argument("--sim", choices=SIMULATORS, help="simulator; without it, each bench's own choice")
     parser.add_argument("--chip", default="tiny", help="chip configuration")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--waves", action="store_true", help="write an FST file and a GTKWave view of the ports"
-    )
+    parser.add_argument("--waves", action="store_true", help="write an FST file and a GTKWave view of the ports")
     parser.add_argument("--only", default="", help="regular expression on names of tests")
     options = parser.parse_args()
     if options.blocks == ["?"]:
@@ -161,7 +157,7 @@ def main() -> int:
             print(f"{bench.name:24} {bench.tests} {bench.settings or ''}")
         return 0
     try:
-        for name in options.blocks or [bench.name for bench in benches.BENCHES if not bench.slow]:
+        for name in options.blocks or [benches.WHOLE_CHIP]:
             for simulator in [options.sim] if options.sim else benches.find(name).simulators:
                 count = run_bench(name, simulator, options.chip, options.seed, options.waves, options.only)
                 print(f"{name} in {simulator}: {count} tests passed, seed {options.seed}")

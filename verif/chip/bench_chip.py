@@ -1,4 +1,7 @@
-"""The whole chip on small random GPTs against the NumPy model: logits, tokens and KV cache of every step, bit for bit."""
+"""The whole chip on small random GPTs against the NumPy model: logits, tokens and KV cache of every step, bit for bit.
+
+Small, since Icarus runs it too: tests/test_random_shapes.py goes on to larger shapes in Verilator.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,7 @@ class CocotbDevice(Device):
 def random_image(chip: ChipConfig, weights: str) -> Image:
     """A GPT of a random small shape, compiled."""
     heads = random.choice((1, 2, 3))
-    width = heads * random.choice((8, 16, 20, 40))
+    width = heads * random.choice((8, 11, 16, 20))
     shape = {
         "layers": random.choice((1, 2)),
         "heads": heads,
@@ -147,9 +150,8 @@ def fault(dut) -> None:
         assert "OPCODE" in str(error), error
     else:
         raise AssertionError("an unknown opcode was executed")
-    assert device.read_register("error") == ErrorCode.OPCODE
+    assert device.read_register("error") == ErrorCode.NONE, "the driver's reset clears the error"
     device.write_memory(base, good)
-    device.write_register("control", 2)
     check(lockstep, [Row(0, 0, 1, sample=True, logits=True)])
 
 

@@ -26,41 +26,45 @@ class Memory:
         self.cycle = 0
         for name in ("rvalid", "bvalid", "rid", "bid", "rlast", "rresp", "bresp", "rdata"):
             getattr(dut, f"m_axi_{name}").value = 0
-        for name in ("arready", "awready", "wready"):
+        dut.m_axi_wready.value = 0
+        for name in ("arready", "awready"):
             getattr(dut, f"m_axi_{name}").value = 1
 
     async def serve(self) -> None:
-        """Forever: what the chip showed before each edge is taken, what the memory answers is driven after it."""
+        """Forever: what the chip shows before an edge is taken at it, what the memory answers is driven after it."""
         dut = self.dut
-        read_shown = answer_shown = False
+        read_shown = answer_shown = write_ready = False
         while True:
-            await RisingEdge(dut.clk)
-            self.cycle += 1
+            await ReadOnly()
             if int(dut.rst.value):
+                await RisingEdge(dut.clk)
                 continue
             if read_shown and int(dut.m_axi_rready.value):
                 read_shown = False
             if answer_shown and int(dut.m_axi_bready.value):
                 answer_shown = False
             if int(dut.m_axi_arvalid.value):
-                self.reads.append([int(dut.m_axi_araddr.value), int(dut.m_axi_arlen.value) + 1, self.cycle + LATENCY])
+                address, beats = int(dut.m_axi_araddr.value), int(dut.m_axi_arlen.value) + 1
+                self.reads.append([address, beats, self.cycle + LATENCY])
+            if write_ready and int(dut.m_axi_wvalid.value):
+                self.write_beat()
             if int(dut.m_axi_awvalid.value):
                 self.writes.append([int(dut.m_axi_awaddr.value), OKAY])
-            if int(dut.m_axi_wvalid.value):
-                self.write_beat()
-            if not read_shown and self.reads and self.reads[0][2] <= self.cycle:
-                self.show_read()
-                read_shown = True
-            elif not read_shown:
-                dut.m_axi_rvalid.value = 0
-            if not answer_shown and self.answers:
-                dut.m_axi_bresp.value = self.answers.popleft()
-                dut.m_axi_bvalid.value = 1
-                answer_shown = True
-            elif not answer_shown:
-                dut.m_axi_bvalid.value = 0
+            await RisingEdge(dut.clk)
+            self.cycle += 1
+            if not read_shown:
+                read_shown = bool(self.reads) and self.reads[0][2] <= self.cycle
+                dut.m_axi_rvalid.value = read_shown
+                if read_shown:
+                    self.show_read()
+            if not answer_shown:
+                answer_shown = bool(self.answers)
+                dut.m_axi_bvalid.value = answer_shown
+                if answer_shown:
+                    dut.m_axi_bresp.value = self.answers.popleft()
             # A data beat is taken only when its address is known by then.
-            dut.m_axi_wready.value = int(bool(self.writes))
+            write_ready = bool(self.writes)
+            dut.m_axi_wready.value = write_ready
 
     def show_read(self) -> None:
         burst = self.reads[0]
@@ -69,22 +73,20 @@ class Memory:
         self.dut.m_axi_rdata.value = int.from_bytes(data, "little")
         self.dut.m_axi_rresp.value = OKAY if inside else DECODE_ERROR
         self.dut.m_axi_rlast.value = int(burst[1] == 1)
-        self.dut.m_axi_rvalid.value = 1
         burst[0] += self.beat
         burst[1] -= 1
         if burst[1] == 0:
             self.reads.popleft()
 
     def write_beat(self) -> None:
-        if not int(self.dut.m_axi_wready.value):
-            return
         burst = self.writes[0]
         if burst[0] + self.beat <= self.buffer.size:
-            strobe = int(self.dut.m_axi_wstrb.value)
-            if strobe:
-                data = np.frombuffer(self.dut.m_axi_wdata.value.to_unsigned().to_bytes(self.beat, "little"), np.uint8)
-                lanes = np.array([strobe >> i & 1 for i in range(self.beat)], dtype=bool)
-                self.buffer[burst[0] : burst[0] + self.beat][lanes] = data[lanes]
+            # As text, since bytes without a strobe may be unknown; one with a strobe must not.
+            data, strobe = str(self.dut.m_axi_wdata.value), int(self.dut.m_axi_wstrb.value)
+            for i in range(self.beat):
+                if strobe >> i & 1:
+                    end = len(data) - 8 * i
+                    self.buffer[burst[0] + i] = int(data[end - 8 : end], 2)
         else:
             burst[1] = DECODE_ERROR
         burst[0] += self.beat
@@ -102,7 +104,8 @@ async def write_register(dut, offset: int, value: int) -> int:
     for _ in range(BUS_TIMEOUT):
         await ReadOnly()
         address_taken, data_taken = int(dut.s_axi_awready.value), int(dut.s_axi_wready.value)
-        answered, response = int(dut.s_axi_bvalid.value), int(dut.s_axi_bresp.value)
+        answered = int(dut.s_axi_bvalid.value)
+        response = int(dut.s_axi_bresp.value) if answered else -1
         await RisingEdge(dut.clk)
         if address_taken:
             dut.s_axi_awvalid.value = 0
@@ -121,7 +124,7 @@ async def read_register(dut, offset: int) -> tuple[int, int]:
     for _ in range(BUS_TIMEOUT):
         await ReadOnly()
         taken, answered = int(dut.s_axi_arready.value), int(dut.s_axi_rvalid.value)
-        response, value = int(dut.s_axi_rresp.value), int(dut.s_axi_rdata.value) if answered else 0
+        response, value = (int(dut.s_axi_rresp.value), int(dut.s_axi_rdata.value)) if answered else (-1, 0)
         await RisingEdge(dut.clk)
         if taken:
             dut.s_axi_arvalid.value = 0

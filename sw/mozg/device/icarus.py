@@ -5,14 +5,17 @@ About a thousand cycles a second: for one token on `tiny`, as a second opinion b
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,8 @@ from .base import Device, DeviceError
 
 ROOT = Path(__file__).resolve().parents[3]
 BUILD_SECONDS = 600
+RUN_CYCLES = 1000  # in one command, about a second: Ctrl-C and the end of this process are noticed between them
+CLOSE_SECONDS = 10
 
 
 class IcarusDevice(Device):
@@ -38,7 +43,7 @@ class IcarusDevice(Device):
             raise DeviceError("iverilog is not installed: run `make setup`")
         self._folder = Path(tempfile.mkdtemp(prefix="mozg-icarus-"))
         self._process: subprocess.Popen | None = None
-        self._stream = None
+        self._stream: TextIO | None = None
         try:
             self._memory = np.memmap(self._folder / "memory", dtype=np.uint8, mode="w+", shape=(size,))
             self._start()
@@ -60,8 +65,15 @@ class IcarusDevice(Device):
             server.listen(1)
             server.settimeout(1)
             command = [sys.executable, "-m", "verif.device.icarus_build", self.chip.name]
+            # A process group of its own: Ctrl-C comes to this process, which ends the other ones.
             self._process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
             for _ in range(BUILD_SECONDS):
                 try:
@@ -81,18 +93,20 @@ class IcarusDevice(Device):
         return lines[-1][:200] if lines else "no output"
 
     def close(self) -> None:
+        ended = False
         if self._stream:
-            try:
+            with contextlib.suppress(OSError):
                 self._stream.write('{"close": true}\n')
                 self._stream.close()
-            except OSError:
-                pass
+                ended = True
             self._stream = None
         if self._process:
-            try:
-                self._process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                if ended:
+                    self._process.wait(timeout=CLOSE_SECONDS)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
             self._process = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -123,4 +137,11 @@ class IcarusDevice(Device):
     def run(self, limit: int) -> int:
         self.write_register("irq_status", 1)
         self.write_register("control", 1)
-        return self._command(run=limit)
+        done = 0
+        while done < limit:
+            chunk = min(RUN_CYCLES, limit - done)
+            count = self._command(run=chunk)
+            done += count
+            if count < chunk:
+                break
+        return done
