@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+
 from mozg import models, random_checkpoint, tensor_file
 from mozg.checkpoint import INDEX, PREFIX, WEIGHTS, CheckpointError, load_checkpoint
 from mozg.errors import MozgError

@@ -145,9 +145,7 @@ convert(machine, *machine_arguments(), out_dir={out!r})
 
 
 def test_bytes_do_not_depend_on_hash_seed_or_process(tmp_path):
-    expected = {
-        f.name: f.read_bytes() for f in convert(machine, *machine_arguments(), out_dir=tmp_path).files
-    }
+    expected = {f.name: f.read_bytes() for f in convert(machine, *machine_arguments(), out_dir=tmp_path).files}
     for seed in ("0", "1", "2"):
         out = tmp_path / seed
         script = CONVERT_HERE.format(root=str(ROOT), tests=str(ROOT / "tests"), out=str(out))
@@ -231,9 +229,7 @@ def test_module_names_tell_parameters(tmp_path, parameters, name):
 
 
 def test_module_name_of_unnamed_configuration_is_a_stable_hash(tmp_path):
-    names = [
-        convert(configured, bit(), word(), word(), Unnamed(rows), out_dir=tmp_path).name for rows in (1, 2, 1)
-    ]
+    names = [convert(configured, bit(), word(), word(), Unnamed(rows), out_dir=tmp_path).name for rows in (1, 2, 1)]
     assert names[0] == names[2] != names[1]
 
 
@@ -358,9 +354,7 @@ def fails(tmp_path, *call, match: str):
 
 
 def test_two_widths_under_one_name_are_refused(tmp_path):
-    fails(
-        tmp_path, two_widths, bit(), word(8), word(8), word(9), word(9), match=r"port x: width is 9.*with 8"
-    )
+    fails(tmp_path, two_widths, bit(), word(8), word(8), word(9), word(9), match=r"port x: width is 9.*with 8")
 
 
 def test_two_signs_under_one_name_are_refused(tmp_path):
@@ -425,9 +419,7 @@ def test_constant_ties_an_input(tmp_path):
     ],
 )
 def test_keywords_are_refused_as_names(tmp_path, block_function, what):
-    fails(
-        tmp_path, block_function, bit(), word(), word(), match=f"{what} is a Verilog or SystemVerilog keyword"
-    )
+    fails(tmp_path, block_function, bit(), word(), word(), match=f"{what} is a Verilog or SystemVerilog keyword")
 
 
 def test_ports_with_one_name_are_refused(tmp_path):

@@ -236,7 +236,5 @@ def reads_forgotten_output(clk, x, z):
 
 
 def test_output_that_a_child_forgot_is_refused_in_its_parent(tmp_path):
-    with pytest.raises(
-        HierarchyError, match="reads_forgotten_output: signal y is read but nothing drives it"
-    ):
+    with pytest.raises(HierarchyError, match="reads_forgotten_output: signal y is read but nothing drives it"):
         convert(reads_forgotten_output, bit(), word(8), word(8), out_dir=tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shared_data
+
 from mozg.checkpoint import Checkpoint, load_checkpoint
 from mozg.random_checkpoint import make_random_checkpoint
 from mozg.reference import (

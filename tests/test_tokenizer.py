@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import shared_data
+
 from mozg.checkpoint import load_checkpoint
 from mozg.errors import MozgError
 from mozg.random_checkpoint import make_random_checkpoint

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from mozg import train
 from mozg.checkpoint import load_checkpoint
 from mozg.reference import ReferenceModel, score

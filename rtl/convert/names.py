@@ -60,9 +60,7 @@ def parameter_repr(value: object, where: str) -> str:
         pairs = (f"{parameter_repr(k, where)}: {parameter_repr(v, where)}" for k, v in value.items())
         return "{" + ", ".join(pairs) + "}"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = (
-            f"{f.name}={parameter_repr(getattr(value, f.name), where)}" for f in dataclasses.fields(value)
-        )
+        fields = (f"{f.name}={parameter_repr(getattr(value, f.name), where)}" for f in dataclasses.fields(value))
         return f"{type(value).__qualname__}({', '.join(fields)})"
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"

@@ -19,13 +19,10 @@ def check_config(config: ChipConfig) -> None:
     """Raise ValueError where the read side cannot serve a configuration."""
     if config.ports > 2:
         # Regions start on 64-byte boundaries: a beat may not be longer.
-        raise ValueError(
-            f"memory read side: ports is {config.ports}, expected 1 or 2 (a beat of up to 64 bytes)"
-        )
+        raise ValueError(f"memory read side: ports is {config.ports}, expected 1 or 2 (a beat of up to 64 bytes)")
     if not 2 <= config.burst_beats <= config.fifo_beats:
         raise ValueError(
-            f"memory read side: burst_beats is {config.burst_beats}, "
-            f"expected 2 to fifo_beats ({config.fifo_beats})"
+            f"memory read side: burst_beats is {config.burst_beats}, expected 2 to fifo_beats ({config.fifo_beats})"
         )
 
 

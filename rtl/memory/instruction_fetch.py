@@ -57,9 +57,7 @@ def instruction_fetch(
     unused_bits = Signal(False)
     source = Stream.of(Signal(intbv(0)[INSTRUCTION_BITS:]), Signal(False), unused_ready)
     sink = Stream.of(fetch_instruction, fetch_valid, fetch_ready)
-    buffer = fifo(
-        clk, flush, source, sink, unused_count, depth=depth, width=INSTRUCTION_BITS, distributed=True
-    )
+    buffer = fifo(clk, flush, source, sink, unused_count, depth=depth, width=INSTRUCTION_BITS, distributed=True)
 
     if parts == 1:
 

@@ -84,9 +84,7 @@ def read_port(
     queue_in = Stream(queue_bits)
     queue_out = Stream.of(Signal(intbv(0)[queue_bits:]), unused_valid, Signal(False))
     queue_count = Signal(intbv(0)[BURST_QUEUE.bit_length() :])
-    queue = fifo(
-        clk, rst, queue_in, queue_out, queue_count, depth=BURST_QUEUE, width=queue_bits, distributed=True
-    )
+    queue = fifo(clk, rst, queue_in, queue_out, queue_count, depth=BURST_QUEUE, width=queue_bits, distributed=True)
 
     @always_comb
     def choose():

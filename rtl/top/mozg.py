@@ -90,8 +90,8 @@ def mozg(
 ):
     """An open GPT inference chip: rtl/README.md is its manual.
 
-    clk, rst (synchronous, active high); irq: a run ended; s_axi_*: registers, AXI4-Lite, 32 bits; m_axi_*: memory, AXI4 with
-    256 * ports bits of data and one ID.
+    clk, rst (synchronous, active high); irq: a run ended; s_axi_*: registers, AXI4-Lite, 32 bits; m_axi_*: memory,
+    AXI4 with 256 * ports bits of data and one ID.
     """
     rows, slot_bits, position_bits = config.rows, bits_for(config.slots), bits_for(config.context)
     lanes = config.lanes
@@ -99,7 +99,9 @@ def mozg(
     # Control to everyone
     engine_reset = _reset()
     freeze, bus_quiet_read, bus_quiet_write = [_bit() for _ in range(3)]
-    program_base, weights_base, weights_size, kv_base, kv_stride, output_base = [_vector(ADDRESS_BITS) for _ in range(6)]
+    program_base, weights_base, weights_size, kv_base, kv_stride, output_base = [
+        _vector(ADDRESS_BITS) for _ in range(6)
+    ]
     program_size, slots_used, output_size, logits_offset, logits_stride, context_limit = [_vector(32) for _ in range(6)]
     row_active, row_sample, row_greedy, row_logits, row_fault = [_vector(rows) for _ in range(5)]
     row_token, row_seed, row_temperature, sample_token = [_vector(32 * rows) for _ in range(4)]
@@ -142,7 +144,11 @@ def mozg(
 
     # Vector unit, control and writer
     kv_start, kv_valid, kv_value, kv_last, kv_end, kv_release, kv_idle, kv_done = [_bit() for _ in range(8)]
-    kv_instruction, kv_row, kv_word = _vector(INSTRUCTION_BITS), _vector(bits_for(rows)), _vector(bits_for(config.words))
+    kv_instruction, kv_row, kv_word = (
+        _vector(INSTRUCTION_BITS),
+        _vector(bits_for(rows)),
+        _vector(bits_for(config.words)),
+    )
     kv_head, kv_block, kv_scale = [_vector(8) for _ in range(3)]
     kv_data = _vector(lanes * 8)
     logits_valid, logits_release = _bit(), _bit()

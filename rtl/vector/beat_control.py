@@ -59,9 +59,7 @@ def beat_control(
     block_h, block_l = sum(parts["block"]), parts["block"][0]
     head_h, head_l = sum(parts["head"]), parts["head"][0]
 
-    valid_1, thread_1, turn_last_1, fill_1, first_1, bias_1, bank_1, buffer_1 = [
-        Signal(bool(0)) for _ in range(8)
-    ]
+    valid_1, thread_1, turn_last_1, fill_1, first_1, bias_1, bank_1, buffer_1 = [Signal(bool(0)) for _ in range(8)]
     selector_1 = Signal(intbv(0)[KIND_BITS + 1 :])
     row_1 = Signal(intbv(0)[bits_for(config.rows) :])
     word_1 = Signal(intbv(0)[bits_for(config.words) :])
@@ -90,9 +88,7 @@ def beat_control(
             turn_last_1.next = beat_turn_last
             fill_1.next = beat_round[fill_bit] and beat_row_last
             first_1.next = beat_round[index_h:index_l] == 0
-            source_block_1.next = beat_round[source_block_h:source_block_l] + concat(
-                intbv(0)[8:], beat_turn_block
-            )
+            source_block_1.next = beat_round[source_block_h:source_block_l] + concat(intbv(0)[8:], beat_turn_block)
             block_1.next = beat_round[block_h:block_l] + concat(intbv(0)[8:], beat_turn_block)
 
     @always_comb

@@ -75,9 +75,7 @@ def issue(
     rows = config.rows
     width = round_bits(config)
     fields = round_fields(config)
-    release_bit, mark_bit, bank_bit, buffer_bit = [
-        fields[n][0] for n in ("release", "mark", "bank", "buffer")
-    ]
+    release_bit, mark_bit, bank_bit, buffer_bit = [fields[n][0] for n in ("release", "mark", "bank", "buffer")]
     word_bits = bits_for(config.words) if config.words > 1 else 0
     level_h = len(ring_a_level)
     block_bits = level_h - word_bits
@@ -258,9 +256,7 @@ def issue(
         issue_control,
         config=config,
     )
-    kv_credits = credits(
-        clk, rst, kv_take, kv_release, kv_room, units=kv_units(rows), limit=kv_units(rows) - 3 * rows
-    )
+    kv_credits = credits(clk, rst, kv_take, kv_release, kv_room, units=kv_units(rows), limit=kv_units(rows) - 3 * rows)
     logits_credits = credits(
         clk,
         rst,
@@ -271,9 +267,7 @@ def issue(
         limit=logits_units(rows) - rows,
     )
     scores = landing_flags(clk, rst, scores_end, scores_buffer, score_take, score_ready, cycles=LANDING)
-    inverses = landing_flags(
-        clk, rst, inverses_end, inverses_buffer, inverse_take, inverse_ready, cycles=LANDING
-    )
+    inverses = landing_flags(clk, rst, inverses_end, inverses_buffer, inverse_take, inverse_ready, cycles=LANDING)
 
     sink_a = unused(ring_a_level, level_h)
     sink_b = unused(ring_b_level, level_h)
@@ -286,9 +280,7 @@ def issue(
 
     @always_comb
     def count_units():
-        kv_take.next = (
-            d_grant and d_turn_last and (d_round[KIND_BITS:] == KEY or d_round[KIND_BITS:] == VALUE_QUANTISE)
-        )
+        kv_take.next = d_grant and d_turn_last and (d_round[KIND_BITS:] == KEY or d_round[KIND_BITS:] == VALUE_QUANTISE)
         logits_take.next = d_grant and d_turn_last and d_round[KIND_BITS:] == LOGITS_OUT
         logits_room.next = logits_few and d_walker_idle and not d_round_valid
 

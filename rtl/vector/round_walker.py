@@ -85,9 +85,7 @@ def round_walker(
     @always_comb
     def offer():
         valid.next = held and not no_rows and not (starting and spacing != 0)
-        turn_ends.next = current[one_beat_bit] or (
-            word == last_word and turn_block == current[turn_high:turn_low]
-        )
+        turn_ends.next = current[one_beat_bit] or (word == last_word and turn_block == current[turn_high:turn_low])
 
     @always_comb
     def end_round():

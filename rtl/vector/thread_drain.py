@@ -15,9 +15,7 @@ IDLE, START, SETTLE_1, SETTLE_2, JOB, LOOK_1, LOOK_2, CHECK, NEXT, FINISH = rang
 EMBED, MEAN, VARIANCE, SPREAD, DEVIATION, NORMALISE = (int(Kind(k)) for k in range(6))
 QUANTIZE, ACTIVATE, RESIDUAL, KEY, VALUE, VALUE_QUANTISE = (int(Kind(k)) for k in range(6, 12))
 SCORE, WEIGHTED, NOISE_1, NOISE_2, LOGIT, LOGITS_OUT = (int(Kind(k)) for k in range(12, 18))
-OP_EMBED, OP_NORM, OP_MATMUL, OP_ATTEND = (
-    int(o) for o in (Opcode.EMBED, Opcode.NORM, Opcode.MATMUL, Opcode.ATTEND)
-)
+OP_EMBED, OP_NORM, OP_MATMUL, OP_ATTEND = (int(o) for o in (Opcode.EMBED, Opcode.NORM, Opcode.MATMUL, Opcode.ATTEND))
 FOR_RESIDUAL, FOR_KEY, FOR_VALUE, FOR_SAMPLE = (
     int(e) for e in (Epilogue.RESIDUAL, Epilogue.KEY, Epilogue.VALUE, Epilogue.SAMPLE)
 )
@@ -85,8 +83,7 @@ def thread_drain(
     epilogue_l = FIELDS["epilogue"].bit
     epilogue_h = epilogue_l + 3
     k_blocks_l, output_l, source_l, destination_l, heads_l, head_blocks_l = (
-        FIELDS[name].bit
-        for name in ("k_blocks", "output_blocks", "source", "destination", "heads", "head_blocks")
+        FIELDS[name].bit for name in ("k_blocks", "output_blocks", "source", "destination", "heads", "head_blocks")
     )
     k_blocks_h, output_h, source_h, destination_h = (
         k_blocks_l + 16,
@@ -115,9 +112,7 @@ def thread_drain(
     bank = Signal(bool(0))
     bank_taken = Signal(intbv(0)[2:])  # its last read is on its way, and it has not been seen empty since
     taking = Signal(intbv(0)[2:])
-    index, index_after, blocks, group_first, source_base, block_base = [
-        Signal(intbv(0)[16:]) for _ in range(6)
-    ]
+    index, index_after, blocks, group_first, source_base, block_base = [Signal(intbv(0)[16:]) for _ in range(6)]
     column, last_column = [Signal(intbv(0)[column_bits:]) for _ in range(2)]
     head_block, head = [Signal(intbv(0)[8:]) for _ in range(2)]
     pass_first, buffer, fill = [Signal(bool(0)) for _ in range(3)]

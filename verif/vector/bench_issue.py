@@ -125,9 +125,7 @@ class Mock:
         passes = rows.passes()
         width = bits_for(config.context) + 1
         dut.pass_count.value = len(passes)
-        dut.pass_mask.value = sum(
-            1 << i * config.rows + r for i, (members, _) in enumerate(passes) for r in members
-        )
+        dut.pass_mask.value = sum(1 << i * config.rows + r for i, (members, _) in enumerate(passes) for r in members)
         dut.pass_tokens.value = sum(tokens << i * width for i, (_, tokens) in enumerate(passes))
 
     # What the lanes see
@@ -155,9 +153,7 @@ class Mock:
         if got["reduce"]:
             key = ("sum", got["scalar_out"], got["row"])
             if first_of_turn:
-                assert self.now - self.grants.get(key, -99) >= MINIMUM_ROUND, (
-                    f"two blocks of a row too close: {got}"
-                )
+                assert self.now - self.grants.get(key, -99) >= MINIMUM_ROUND, f"two blocks of a row too close: {got}"
                 self.grants[key] = self.now
         if got["source"] == Source.ACCUMULATOR:
             assert self.full[got["bank"]] is not None, f"cycle {self.now}: bank {got['bank']} is not full"
@@ -167,9 +163,7 @@ class Mock:
                 need = got["parameter_block"] * self.config.words + got["word"] + 1
                 assert self.level[ring] >= need, f"ring {ring} holds {self.level[ring]} words, read {need}"
         if got["destination"] == Destination.OPERAND:
-            assert got["block"] not in self.operands, (
-                f"cycle {self.now}: operand block {got['block']} is full"
-            )
+            assert got["block"] not in self.operands, f"cycle {self.now}: operand block {got['block']} is full"
         if got["destination"] in (Destination.KEY, Destination.VALUE):
             assert self.kv_open, "KV data outside kv_start .. kv_end"
             if got["quantise_last"]:
@@ -217,9 +211,7 @@ class Mock:
                 self.groups.popleft()
                 self.full[self.bank] = group
                 self.bank ^= 1
-                self.next_group = self.now + (
-                    self.rng.randrange(10) if self.fast else self.rng.randint(30, 400)
-                )
+                self.next_group = self.now + (self.rng.randrange(10) if self.fast else self.rng.randint(30, 400))
                 if group.empties:
                     self.operands -= set(group.needs)
 
@@ -276,11 +268,7 @@ class Mock:
         if taken:
             self.program.popleft()
             dut.instruction_valid.value = 0
-        if (
-            self.program
-            and (taken or not int(dut.instruction_valid.value))
-            and (self.fast or rng.random() < 0.1)
-        ):
+        if self.program and (taken or not int(dut.instruction_valid.value)) and (self.fast or rng.random() < 0.1):
             fields = dict(self.program[0])
             opcode = fields.pop("opcode")
             dut.instruction.value = int.from_bytes(encode(Opcode(opcode), **fields), "little")
@@ -337,9 +325,7 @@ async def every_instruction_issues_the_beats_of_the_specification(dut):
     mock = await start(dut, 1, fast=True)
     config = mock.config
     everyone = list(range(config.rows))
-    rows = Rows(
-        everyone, everyone, everyone[:1], everyone[-1:], [0] * config.rows, [37 + r for r in everyone]
-    )
+    rows = Rows(everyone, everyone, everyone[:1], everyone[-1:], [0] * config.rows, [37 + r for r in everyone])
     weights = config.operand_blocks - 2 * config.context_blocks
     matmul = [
         instruction(

@@ -41,9 +41,7 @@ class Group:
 class Expansion:
     """Beats of threads D and S, array groups and ring words of a program."""
 
-    def __init__(
-        self, config: ChipConfig, rows: Rows, program: list[dict[str, int]], first_bank: int = 0
-    ) -> None:
+    def __init__(self, config: ChipConfig, rows: Rows, program: list[dict[str, int]], first_bank: int = 0) -> None:
         self.config, self.rows, self.first_bank = config, rows, first_bank
         self.drain: list[dict[str, int]] = []
         self.softmax: list[dict[str, int]] = []
@@ -53,9 +51,7 @@ class Expansion:
             if not (fields["sampling_only"] and not [r for r in rows.active if r in rows.sample]):
                 getattr(self, Opcode(fields["opcode"]).name.lower())(fields)
 
-    def beats(
-        self, kind: Kind, rows: list[int], blocks: int = 1, one: bool = False, **given: int
-    ) -> Iterator[dict]:
+    def beats(self, kind: Kind, rows: list[int], blocks: int = 1, one: bool = False, **given: int) -> Iterator[dict]:
         """The rows' turns of one round; `given` holds the fields that matter, `fill` the right to fill."""
         bias, buffer = given.pop("bias", 0), given.get("buffer", 0)
         fill = given.pop("fill", 1)
@@ -174,9 +170,7 @@ class Expansion:
 
     def attend(self, f: dict[str, int]) -> None:
         passes = self.rows.passes()
-        jobs = [
-            (rows, tokens, head, p) for p, (rows, tokens) in enumerate(passes) for head in range(f["heads"])
-        ]
+        jobs = [(rows, tokens, head, p) for p, (rows, tokens) in enumerate(passes) for head in range(f["heads"])]
         order = [("S", 0)]
         for j in range(len(jobs)):
             order += [("S", j + 1)] if j + 1 < len(jobs) else []
@@ -191,9 +185,7 @@ class Expansion:
                 bank = (self.first_bank + len(self.groups)) % 2
                 last = first + ports >= blocks
                 self.groups.append(
-                    Group(range(0), False)
-                    if what == "S"
-                    else Group(range(region, region + token_blocks), last)
+                    Group(range(0), False) if what == "S" else Group(range(region, region + token_blocks), last)
                 )
                 for b in range(first, min(first + ports, blocks)):
                     place = {"bank": bank, "column": 2 * (b - first), "buffer": j % 2}

@@ -56,8 +56,5 @@ def issue_widths(config: ChipConfig) -> dict[str, int]:
 
 def build(out_dir: Path, chip: ChipConfig) -> Converted:
     """Convert the issue logic alone."""
-    signals = {
-        name: Signal(intbv(0)[width:]) if width else Signal(False)
-        for name, width in issue_widths(chip).items()
-    }
+    signals = {name: Signal(intbv(0)[width:]) if width else Signal(False) for name, width in issue_widths(chip).items()}
     return convert(issue, **signals, config=chip, out_dir=out_dir)

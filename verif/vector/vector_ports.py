@@ -67,7 +67,6 @@ def vector_widths(config: ChipConfig) -> dict[str, int]:
 def build(out_dir: Path, chip: ChipConfig) -> Converted:
     """Convert the whole vector unit."""
     signals = {
-        name: Signal(intbv(0)[width:]) if width else Signal(False)
-        for name, width in vector_widths(chip).items()
+        name: Signal(intbv(0)[width:]) if width else Signal(False) for name, width in vector_widths(chip).items()
     }
     return convert(vector, **signals, config=chip, out_dir=out_dir)
