@@ -18,8 +18,8 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
     Ports: clk; rst (synchronous, clears the valid bits only); valid_in, a, b (32 bits);
     valid_out, y (32 bits).
 
-    The significands are multiplied as four products of 12 x 12 bits between registers, one ECP5 multiplier
-    each, and summed a stage later. The exponent is kept with an offset of 256: never negative, and its low 8
+    The significands are multiplied between registers as products of 18 x 18, 18 x 6, 6 x 18 and 6 x 6 bits, and summed a
+    stage later: three ECP5 multipliers, since the last is written as sums. The exponent is kept with an offset of 256: never negative, and its low 8
     bits are the result's.
     """
     valid_1, valid_2, valid_3 = [Signal(bool(0)) for _ in range(3)]
@@ -27,12 +27,15 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
     # 1: operands; a zero's significand is not cleared, `zero` overrides the result.
     sign_1, nan_1, infinite_1, zero_1 = [Signal(bool(0)) for _ in range(4)]
     exponent_1 = Signal(intbv(0)[9:])
-    high_a_1, low_a_1, high_b_1, low_b_1 = [Signal(intbv(0)[12:]) for _ in range(4)]
+    high_a_1, high_b_1 = [Signal(intbv(0)[6:]) for _ in range(2)]
+    low_a_1, low_b_1 = [Signal(intbv(0)[18:]) for _ in range(2)]
 
     # 2: partial products.
     sign_2, nan_2, infinite_2, zero_2 = [Signal(bool(0)) for _ in range(4)]
     exponent_2 = Signal(intbv(0)[10:])
-    high_high_2, high_low_2, low_high_2, low_low_2 = [Signal(intbv(0)[24:]) for _ in range(4)]
+    high_high_2 = Signal(intbv(0)[12:])
+    high_low_2, low_high_2 = [Signal(intbv(0)[24:]) for _ in range(2)]
+    low_low_2 = Signal(intbv(0)[36:])
 
     # 3: the upper 36 bits of the product, and whether the lower 12 hold a one.
     sign_3, nan_3, infinite_3, zero_3, lost_3 = [Signal(bool(0)) for _ in range(5)]
@@ -61,10 +64,10 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
         if valid_in:
             sign_1.next = a[31] ^ b[31]
             exponent_1.next = concat("0", a[31:23]) + concat("0", b[31:23])
-            high_a_1.next = concat("1", a[23:12])
-            low_a_1.next = a[12:]
-            high_b_1.next = concat("1", b[23:12])
-            low_b_1.next = b[12:]
+            high_a_1.next = concat("1", a[23:18])
+            low_a_1.next = a[18:]
+            high_b_1.next = concat("1", b[23:18])
+            low_b_1.next = b[18:]
             zero_a[0] = a[31:23] == 0
             zero_b[0] = b[31:23] == 0
             special_a[0] = a[31:23] == 255
@@ -75,8 +78,24 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
 
     @always(clk.posedge)
     def multiply():
+        # 6 x 6 bits by three digits of two bits: in logic, not in a multiplier.
+        digit_0 = intbv(0)[8:]
+        digit_1 = intbv(0)[8:]
+        digit_2 = intbv(0)[8:]
         if valid_1:
-            high_high_2.next = high_a_1 * high_b_1
+            if high_b_1[0]:
+                digit_0[:] = concat("00", high_a_1)
+            if high_b_1[1]:
+                digit_0[:] = digit_0 + concat("0", high_a_1, "0")
+            if high_b_1[2]:
+                digit_1[:] = concat("00", high_a_1)
+            if high_b_1[3]:
+                digit_1[:] = digit_1 + concat("0", high_a_1, "0")
+            if high_b_1[4]:
+                digit_2[:] = concat("00", high_a_1)
+            if high_b_1[5]:
+                digit_2[:] = digit_2 + concat("0", high_a_1, "0")
+            high_high_2.next = concat("0000", digit_0) + concat("00", digit_1, "00") + concat(digit_2, "0000")
             high_low_2.next = high_a_1 * low_b_1
             low_high_2.next = low_a_1 * high_b_1
             low_low_2.next = low_a_1 * low_b_1
@@ -92,7 +111,7 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
         middle = intbv(0)[25:]
         if valid_2:
             middle[:] = concat("0", high_low_2) + concat("0", low_high_2)
-            product_3.next = concat(high_high_2, low_low_2[24:12]) + concat("00000000000", middle)
+            product_3.next = concat(high_high_2, low_low_2[36:12]) + concat("00000", middle, "000000")
             lost_3.next = low_low_2[12:] != 0
             exponent_3.next = exponent_2
             sign_3.next = sign_2
