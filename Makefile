@@ -7,6 +7,7 @@ STAMP  := $(VENV)/.installed
 CHIP   ?= tiny
 SEED   ?= 1
 WORKERS ?= auto
+OUT    ?= trained/$(basename $(notdir $(TEXT)))
 
 export YOWASP_CACHE_DIR := $(CURDIR)/build/yowasp
 export PYTHONHASHSEED := 0
@@ -14,8 +15,21 @@ export PYTHONHASHSEED := 0
 .DEFAULT_GOAL := help
 .PHONY: help setup packages test lint format verilog sim demo train clean
 
-help: ## List the targets
+help: ## List targets and variables
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo; awk -F ' ## ' '/^# [A-Z]+ ## / { printf "  %-15s %s\n", substr($$1, 3), $$2 }' $(MAKEFILE_LIST)
+
+# BLOCK ## sim: a bench; none is the whole chip, ? lists them (default: none)
+# SIM ## sim: icarus or verilator (default: the bench's own choice)
+# CHIP ## sim, verilog: tiny, edge or server (default: tiny)
+# SEED ## sim: seed of stimulus and power-up state (default: 1)
+# WAVES ## sim: 1 writes an FST file and a GTKWave view of the ports
+# ONLY ## sim: a regular expression on names of tests
+# TEXT ## train: a UTF-8 text file
+# OUT ## train: the directory to write (default: trained/NAME of NAME.txt)
+# ARGS ## test, demo, train: further arguments of pytest, mozg demo, mozg.train
+# WORKERS ## test: processes at once (default: auto, one a core)
+# PYTHON ## setup: the Python to build on, 3.11 or newer (default: python3)
 
 setup: $(STAMP) ## Install Debian packages and the Python environment (.venv); nothing if that is done
 
@@ -26,7 +40,7 @@ $(STAMP): pyproject.toml | packages
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-packages:
+packages: ## Install the Debian packages that are missing, or say which they are
 	@.ci/packages
 
 test: $(STAMP) ## Run every test: models, driver, conversion, benches
@@ -51,11 +65,11 @@ sim: $(STAMP) ## Run the whole chip's bench, or BLOCK=name (? lists); SIM=icarus
 demo: $(STAMP) ## Generate text with a small GPT on the simulated chip
 	$(BIN)/mozg demo $(ARGS)
 
-train: $(STAMP) ## Train a small GPT on TEXT=file and write its checkpoint
-	@test -n "$(TEXT)" || { echo "name a text: make train TEXT=file.txt"; exit 1; }
+train: $(STAMP) ## Train a small GPT on TEXT=file and write its checkpoint to OUT=directory; installs PyTorch
+	@test -f "$(TEXT)" || { echo "name a text that is there: make train TEXT=file.txt"; exit 1; }
 	@$(BIN)/python -c 'import torch' 2>/dev/null || \
 	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
-	$(BIN)/python -m mozg.train "$(TEXT)" $(ARGS)
+	$(BIN)/python -m mozg.train --text "$(TEXT)" --out "$(OUT)" $(ARGS)
 
 clean: ## Remove everything that was built, but not .venv
 	rm -rf build .pytest_cache .ruff_cache
