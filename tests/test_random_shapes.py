@@ -1,4 +1,7 @@
-"""The chip's RTL in Verilator against the NumPy model on GPTs of any shape: logits, tokens and KV cache, bit for bit."""
+"""The RTL in Verilator against the NumPy model on GPTs of any shape: logits, tokens and KV cache, bit for bit.
+
+MOZG_SEED picks other examples, MOZG_EXAMPLES the number of those in the slow tests.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ FILL = 0xFF
 
 @dataclass(frozen=True)
 class Case:
-    """A model, and what is asked of it: `chunk` rows of the prompt a step, then `new` tokens beside another sequence."""
+    """A model, and what it is asked: the prompt in steps of `chunk` rows, then `new` tokens beside another sequence."""
 
     layers: int
     heads: int

@@ -75,6 +75,8 @@ BENCHES = (
         simulators=("verilator",),
         chips=("tiny", "edge", "server"),
     ),
+    Bench("array", "verif.array.bench_array"),
+    Bench("array_wide", "verif.array.bench_array", simulators=("verilator",), chips=("tiny", "edge", "server")),
     Bench("vector_lanes", "verif.vector.bench_lanes", simulators=("verilator",), chips=("tiny", "edge")),
     Bench("vector_issue", "verif.vector.bench_issue", simulators=("icarus", "verilator"), chips=("tiny", "edge")),
 )

@@ -17,7 +17,6 @@ from rtl.common.registers import COUNTERS, ErrorCode, Register, Status
 
 from ..errors import MozgError
 
-
 START, RESET = 1, 2  # of register `control`
 RESET_POLLS = 5000  # of a few cycles each
 
@@ -57,7 +56,7 @@ class Device(abc.ABC):
     def run(self, limit: int) -> int:
         """Start, and wait until the run ends or `limit` cycles have passed; the cycles it took (0: no clock)."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (a device may hold nothing)
         """Free what the device holds; it cannot be used afterwards."""
 
     def __enter__(self) -> Device:

@@ -1,6 +1,7 @@
-"""The chip in Icarus as a device: cocotb runs it in another process (verif/device/icarus_server.py) over a shared memory file.
+"""The chip in Icarus as a device: cocotb runs it in another process, over a memory file that both map.
 
-About a thousand cycles a second: for one token on `tiny`, as a second opinion beside Verilator.
+verif/device/icarus_server.py is the other side. About a thousand cycles a second: for one token on `tiny`, as a
+second opinion beside Verilator.
 """
 
 from __future__ import annotations
