@@ -70,7 +70,7 @@ def issue(
     Issues nothing whose sources have not landed, or whose destination has no room; the lanes never stall.
     Between a grant and its control word lie 2 cycles.
 
-    Ports: as rtl/README.md and rtl/vector/ISSUE.md name them; kv_instruction is active_instruction.
+    Ports: as rtl/README.md and rtl/vector/README.md name them; kv_instruction is active_instruction.
     """
     rows = config.rows
     width = round_bits(config)
