@@ -18,9 +18,9 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
     Ports: clk; rst (synchronous, clears the valid bits only); valid_in, a, b (32 bits);
     valid_out, y (32 bits).
 
-    The significands are multiplied between registers as products of 18 x 18, 18 x 6, 6 x 18 and 6 x 6 bits, and summed a
-    stage later: three ECP5 multipliers, since the last is written as sums. The exponent is kept with an offset of 256: never negative, and its low 8
-    bits are the result's.
+    The significands are multiplied between registers as products of 18 x 18, 18 x 6, 6 x 18 and 6 x 6 bits, and summed
+    a stage later: three ECP5 multipliers, since the last is written as sums. The exponent is kept with an offset of
+    256: never negative, and its low 8 bits are the result's.
     """
     valid_1, valid_2, valid_3 = [Signal(bool(0)) for _ in range(3)]
 

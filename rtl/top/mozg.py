@@ -10,6 +10,7 @@ from rtl.array.array import array
 from rtl.common.config import ChipConfig, bits_for
 from rtl.common.interfaces import ADDRESS_BITS
 from rtl.common.isa import INSTRUCTION_BITS
+from rtl.common.unused import unused
 from rtl.control.control import control
 from rtl.convert import Converted, convert, module
 from rtl.memory.memory_read import memory_read
@@ -156,6 +157,9 @@ def mozg(
     logits_data = _vector(lanes * 32)
     result_valid, result_ready = _bit(), _bit()
     result_offset, result_data = _vector(32), _vector(32)
+
+    # Bounds that control itself checks, row by row.
+    unused_slots, unused_limit = unused(slots_used, 32), unused(context_limit, 32)
 
     controller = control(
         clk=clk,

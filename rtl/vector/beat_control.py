@@ -5,10 +5,10 @@ from __future__ import annotations
 from myhdl import Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import bits_for
+from rtl.common.unused import unused
 from rtl.convert import module
 from rtl.vector.control_word import control_fields
 from rtl.vector.passes import BACK, FRONT, KIND_BITS, round_bits, round_fields, selector_rom
-from rtl.vector.unused import unused
 
 ORDER = (
     "row word bank column buffer source source_block parameter_block add1 function mul1 add2 mul2 add3 "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from myhdl import ConcatSignal, Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import bits_for
+from rtl.common.unused import unused
 from rtl.convert import module
 from rtl.vector.job_counter import job_counter
-from rtl.vector.unused import unused
 
 
 @module

@@ -7,6 +7,7 @@ from myhdl import Signal, always, always_comb, concat, instances, intbv
 from rtl.common.config import bits_for
 from rtl.common.interfaces import kv_units, logits_units
 from rtl.common.isa import FIELDS
+from rtl.common.unused import unused
 from rtl.convert import module
 from rtl.vector.beat_control import beat_control
 from rtl.vector.credits import credits
@@ -18,7 +19,6 @@ from rtl.vector.round_walker import round_walker
 from rtl.vector.thread_drain import thread_drain
 from rtl.vector.thread_softmax import thread_softmax
 from rtl.vector.timing import REDUCE
-from rtl.vector.unused import unused
 
 LANDING = REDUCE + 15  # cycles from grant until a score, its maximum, or an inverse can be read, at most
 RELEASE_DELAY = 5  # cycles from the grant of a beat to the end of its accumulator read, at most

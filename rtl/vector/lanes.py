@@ -7,6 +7,7 @@ from myhdl import ConcatSignal, Constant, Signal, SignalType, always, always_com
 from rtl.common.config import ChipConfig, bits_for
 from rtl.common.interfaces import PARAMETER_RING_A, PARAMETER_RING_B, PARAMETER_TABLE
 from rtl.common.ram import address_bits, ram
+from rtl.common.unused import unused
 from rtl.convert import module
 from rtl.vector import control_word as cw
 from rtl.vector.busy_flags import busy_flags
@@ -25,7 +26,6 @@ from rtl.vector.sampler import sampler
 from rtl.vector.step_control import step_control
 from rtl.vector.table_loader import table_loader
 from rtl.vector.timing import FUNCTION, LATE, RESULT, STAGES
-from rtl.vector.unused import unused
 from rtl.vector.value_scale_ram import value_scale_ram
 
 ACCUMULATOR, RING_A, HASH = int(cw.Source.ACCUMULATOR), int(cw.Source.RING_A), int(cw.Source.HASH)

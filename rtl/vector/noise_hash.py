@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from myhdl import Signal, always_comb, instances, intbv
 
+from rtl.common.unused import unused
 from rtl.convert import module
 from rtl.vector.mix_step import STEPS, mix_step
 from rtl.vector.uniform import uniform
-from rtl.vector.unused import unused
 
 LATENCY = STEPS + 2
 

@@ -6,10 +6,10 @@ from myhdl import ConcatSignal, Constant, Signal, always, always_comb, concat, i
 
 from rtl.common.config import ChipConfig, bits_for
 from rtl.common.ram import ram
+from rtl.common.unused import unused
 from rtl.convert import module
 from rtl.vector import timing
 from rtl.vector.delay_ring import delay_ring
-from rtl.vector.unused import unused
 
 
 def ring_bits(config: ChipConfig) -> int:

@@ -6,9 +6,9 @@ from myhdl import Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import bits_for
 from rtl.common.interfaces import MINIMUM_ROUND
+from rtl.common.unused import unused
 from rtl.convert import module
 from rtl.vector.passes import round_bits, round_fields
-from rtl.vector.unused import unused
 
 ROW_INDEX_0, ROW_INDEX_1, ROW_INDEX_2, ROW_INDEX_3 = (
     0xAAAA,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from myhdl import ConcatSignal, Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import bits_for
+from rtl.common.unused import unused
 from rtl.convert import module
 from rtl.vector.job_counter import job_counter
 from rtl.vector.passes import Kind
-from rtl.vector.unused import unused
 
 IDLE, SETTLE_1, SETTLE_2, SCORES, LOOK_1, LOOK_2, OFFER, SUMS = range(8)
 

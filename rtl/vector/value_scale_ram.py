@@ -6,10 +6,10 @@ from myhdl import ConcatSignal, Signal, SignalType, always_comb, instances, intb
 
 from rtl.common.config import ChipConfig
 from rtl.common.ram import address_bits, ram
+from rtl.common.unused import unused
 from rtl.convert import module
 from rtl.vector.delay_line import delay_line
 from rtl.vector.pick import pick
-from rtl.vector.unused import unused
 
 
 def bits_of(word: SignalType, low: int, width: int) -> SignalType:

@@ -6,12 +6,12 @@ from myhdl import Signal, always_comb, instances, intbv
 
 from rtl.common.config import ChipConfig
 from rtl.common.isa import FIELDS
+from rtl.common.unused import unused
 from rtl.convert import module
 from rtl.vector.control_word import control_bits
 from rtl.vector.issue import issue
 from rtl.vector.lanes import lanes
 from rtl.vector.parameter_ring import ring_bits
-from rtl.vector.unused import unused
 
 
 @module
