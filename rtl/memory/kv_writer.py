@@ -265,23 +265,23 @@ def kv_writer(
             unused_slots = intbv(0)[R * S :]
             unused_positions = intbv(0)[R * C :]
             # Row kv_row of the packed vectors: by shifts, since a product would take a multiplier.
-            number = intbv(0)[6:]
-            number[:] = concat(intbv(0)[6 - ROW_BITS :], kv_row)
+            unused_number = intbv(0)[6:]
+            unused_number[:] = concat(intbv(0)[6 - ROW_BITS :], kv_row)
             unused_slots[:] = row_slot
             unused_positions[:] = row_position
-            if number[0]:
+            if unused_number[0]:
                 unused_slots[:] = unused_slots >> S
                 unused_positions[:] = unused_positions >> C
-            if number[1]:
+            if unused_number[1]:
                 unused_slots[:] = unused_slots >> (2 * S)
                 unused_positions[:] = unused_positions >> (2 * C)
-            if number[2]:
+            if unused_number[2]:
                 unused_slots[:] = unused_slots >> (4 * S)
                 unused_positions[:] = unused_positions >> (4 * C)
-            if number[3]:
+            if unused_number[3]:
                 unused_slots[:] = unused_slots >> (8 * S)
                 unused_positions[:] = unused_positions >> (8 * C)
-            if number[4]:
+            if unused_number[4]:
                 unused_slots[:] = unused_slots >> (16 * S)
                 unused_positions[:] = unused_positions >> (16 * C)
             row_slot_in.next = unused_slots[S:]
