@@ -56,8 +56,9 @@ class Device(abc.ABC):
     def run(self, limit: int) -> int:
         """Start, and wait until the run ends or `limit` cycles have passed; the cycles it took (0: no clock)."""
 
-    def close(self) -> None:  # noqa: B027 (a device may hold nothing)
-        """Free what the device holds; it cannot be used afterwards."""
+    def close(self) -> None:
+        """Free what the device holds; it cannot be used afterwards. Here: nothing is held, nothing to free."""
+        return None
 
     def __enter__(self) -> Device:
         return self
