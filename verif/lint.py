@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rtl.convert import Converted, HierarchyError
@@ -71,8 +72,9 @@ def main() -> int:
     except (benches.UnknownName, HierarchyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    found = "".join(lint_verilator(top) + lint_icarus(top) for top in tops.values())
-    found += lint_yosys(list(tops.values()))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yosys = pool.submit(lint_yosys, list(tops.values()))
+        found = "".join(pool.map(lambda top: lint_verilator(top) + lint_icarus(top), tops.values())) + yosys.result()
     print(found, end="")
     count = len({file.name for top in tops.values() for file in top.files})
     print(f"lint: {len(tops)} tops, {count} modules, {'faults above' if found else 'clean'}")
