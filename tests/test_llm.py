@@ -273,3 +273,23 @@ def test_overflow_of_the_arithmetic_is_an_error_not_a_token(tmp_path: Path) -> N
     for device, reason in (("model", "row 0: infinity or NaN at position 0"), ("float", "infinity or NaN at pos")):
         with mozg.load(tmp_path, device=device) as llm, pytest.raises(mozg.MozgError, match=reason):
             llm.generate([1], 2)
+
+
+def test_a_step_that_was_interrupted_does_not_spoil_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a notebook the LLM lives on after Ctrl-C, which may have left the chip in the middle of a run."""
+    llm = LLM(checkpoint(), PRESETS["tiny"], "model")
+    expected = llm.generate(IDS[:5], 3).ids
+    left = llm.driver
+
+    def interrupt(_: int) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(left.device, "run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        llm.generate(IDS[:5], 3)
+    assert llm.generate(IDS[:5], 3).ids == expected
+    assert llm.driver is not left
+
+
+def test_ids_of_an_iterator() -> None:
+    assert LLM(checkpoint(), PRESETS["tiny"], "model").ids_of(iter([1, 2, 3])) == [1, 2, 3]

@@ -387,7 +387,7 @@ def _read_json(path: Path, advice: str) -> dict[str, Any]:
         _refuse(path, f"does not exist; {advice}")
     except OSError as error:
         _refuse(path, f"cannot be read ({error.strerror}); check the file and its permissions")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         _refuse(path, f"is not JSON ({error}); {advice}")
     if not isinstance(found, dict):
         _refuse(path, f"holds {_shorten(json.dumps(found))}, not a JSON object; {advice}")

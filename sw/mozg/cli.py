@@ -253,6 +253,8 @@ def compile_image(options: argparse.Namespace) -> int:
         raise MozgError("compile: give -o IMAGE, --listing FILE, or both")
     check_writable(options.output)
     check_writable(options.listing)
+    if options.output and options.listing and Path(options.output).resolve() == Path(options.listing).resolve():
+        raise MozgError(f"-o and --listing are both {options.output}: give two files")
     image = compile_model(load_checkpoint(options.model), chip_config(options.chip), options.weights)
     kv = image.regions["kv"].base
     if options.output:

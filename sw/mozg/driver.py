@@ -65,10 +65,14 @@ class StepResult:
 
 
 class Driver:
-    """An opened device with an image in its memory. `fill`: byte that the KV cache and the output start with."""
+    """An opened device with an image in its memory. `fill`: byte that the KV cache and the output start with.
+
+    `interrupted`: a step was left before its end (Ctrl-C), and the device is of no use: open another.
+    """
 
     def __init__(self, device: Device, image: Image, fill: int = 0):
         self.device, self.image = device, image
+        self.interrupted = False
         self._check_identity()
         regions = image.regions
         kv = regions["kv"].base
@@ -115,6 +119,7 @@ class Driver:
         device = self.device
         if not 1 <= len(rows) <= device.rows:
             raise ValueError(f"{len(rows)} rows in a step: the chip takes 1 to {device.rows}")
+        self.interrupted = True
         for index in range(device.rows):
             if index >= len(rows):
                 device.write_register(f"row{index}_control", 0)
@@ -142,9 +147,12 @@ class Driver:
         except MozgError:
             with contextlib.suppress(DeviceError):  # the first error says what happened
                 device.reset()  # a chip that stopped with an error does not start again
+                self.interrupted = False
             raise
         done = device.read_register("steps_done")
-        return StepResult(self._tokens(rows, done), cycles, device.counters() if cycles else {})
+        result = StepResult(self._tokens(rows, done), cycles, device.counters() if cycles else {})
+        self.interrupted = False
+        return result
 
     def _check_faults(self, rows: Sequence[Row]) -> None:
         for index, row in enumerate(rows):

@@ -125,6 +125,8 @@ class LLM:
         """The device with the image in its memory; opened when first asked for. `float` has none."""
         if self.image is None:
             raise RequestError("the float device has no chip, and so no driver: use model, verilator or icarus")
+        if self._driver is not None and self._driver.interrupted:
+            self.close()
         if self._driver is None:
             opened = devices.open_device(self.device_name, self.chip, self.image.memory.size, **self._options)
             try:
@@ -162,10 +164,11 @@ class LLM:
                 raise RequestError("the prompt is not UTF-8 text: give it in UTF-8, or as ids") from None
             ids = self.checkpoint.tokenizer.encode(prompt)
         else:
+            ids = []
             for token in prompt:
                 if not isinstance(token, numbers.Integral) or isinstance(token, bool):
                     raise RequestError(f"prompt id {token!r} is not an integer")
-            ids = [int(token) for token in prompt]
+                ids.append(int(token))
         if not ids:
             raise RequestError("the prompt is empty: give at least one token")
         beyond = next((token for token in ids if not 0 <= token < self.config.vocabulary), None)

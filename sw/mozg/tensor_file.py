@@ -91,7 +91,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
             raise ValueError("it is no JSON object")
         header.pop("__metadata__", None)
         entries = {name: _entry(path, 8 + size, fields) for name, fields in header.items()}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise TensorFileError(f"is not a safetensors file: its header is damaged ({error})") from None
     end = max((entry.start + entry.size for entry in entries.values()), default=8 + size)
     if end > length:

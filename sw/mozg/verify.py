@@ -75,7 +75,12 @@ class Lockstep:
                 ours = self.rtl.step(rows)
             except MozgError as error:
                 failure = error
-            theirs = model.result()  # where the model fails too, its error is the answer
+            try:
+                theirs = model.result()
+            except MozgError as error:
+                if failure:  # where both fail, the model's error is the answer
+                    raise
+                return ours, [], f"step {self.step_count}: the model stopped and the RTL did not: {error}"
         logits, difference = [], failure and f"RTL stopped: {failure}"
         for index, row in enumerate(rows):
             if failure or not row.logits:
