@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def chip_config(chip: str | ChipConfig) -> ChipConfig:
     """A preset by name, or the configuration itself."""
     if isinstance(chip, ChipConfig):
         return chip
-    if chip not in PRESETS:
+    if not isinstance(chip, str) or chip not in PRESETS:
         raise RequestError(f"chip {chip!r} is unknown: expected one of {', '.join(PRESETS)}")
     return PRESETS[chip]
 
@@ -164,6 +164,8 @@ class LLM:
                 raise RequestError("the prompt is not UTF-8 text: give it in UTF-8, or as ids") from None
             ids = self.checkpoint.tokenizer.encode(prompt)
         else:
+            if not isinstance(prompt, Iterable):
+                raise RequestError(f"prompt is {prompt!r}: expected text or a sequence of token ids")
             ids = []
             for token in prompt:
                 if not isinstance(token, numbers.Integral) or isinstance(token, bool):
@@ -242,6 +244,15 @@ class LLM:
         chunk: int | None = None,
     ) -> None:
         """RequestError unless a generation of `max_new_tokens` from these ids can run; see `generate`."""
+        if isinstance(stop, (str, bytes)) or not isinstance(stop, Sequence):
+            raise RequestError(f"stop is {stop!r}: expected a sequence of at most two token ids")
+        whole = {"max_new_tokens": max_new_tokens, "seed": seed, "chunk": 1 if chunk is None else chunk}
+        whole |= {f"stop id {index}": token for index, token in enumerate(stop)}
+        for name, value in whole.items():
+            if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+                raise RequestError(f"{name} is {value!r}: expected an integer")
+        if not isinstance(temperature, numbers.Real):
+            raise RequestError(f"temperature is {temperature!r}: expected a number")
         if max_new_tokens < 1:
             raise RequestError(f"max_new_tokens is {max_new_tokens}: expected at least 1")
         if temperature != 0 and not SMALLEST_TEMPERATURE <= temperature < float("inf"):
