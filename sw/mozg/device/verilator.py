@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,77 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtl.common.config import ChipConfig
-from rtl.convert import Converted
 
 from .base import Device, DeviceError
 from .memory import DDR4, DramStructure, MemoryConfig
+from .verilator_build import build
 
-ROOT = Path(__file__).resolve().parents[3]
-SOURCES = ROOT / "verif" / "device"
-MONITOR = SOURCES / "monitor.vlt"
-BUILD = ROOT / "build" / "device"
-OPTIMISE = "-O3 -fno-plt -fno-semantic-interposition"
 MEMORY_COUNTERS = ("read_beats", "write_beats", "refresh_stalls", "row_miss_stalls", "turnaround_stalls")
 
 
-def build(chip: ChipConfig, trace: bool = False, progress: Callable[[str], None] = lambda _: None) -> Path:
-    """The library for a chip, converted and compiled when something changed; DeviceError with the log otherwise."""
-    try:
-        from rtl.top.mozg import convert_chip
-
-        from verif.runner import alone, prepare_environment
-    except ImportError as error:
-        raise DeviceError(f"the RTL's tools are not installed ({error}): run `make setup`") from None
-
-    directory = BUILD / f"{chip.name}{'_trace' if trace else ''}"
-    with alone(directory):
-        progress(f"convert the RTL of {chip.name!r} to Verilog")
-        top = convert_chip(chip, directory / "verilog")
-        prepare_environment()
-        sources = [SOURCES / "device.cpp", SOURCES / "dram.h", MONITOR]
-        digest = hashlib.sha256(OPTIMISE.encode())
-        for path in [*top.files, *sources, Path(__file__)]:
-            digest.update(Path(path).read_bytes())
-        library = directory / f"mozg_{digest.hexdigest()[:16]}.so"
-        if library.exists():
-            return library
-        for old in directory.glob("mozg_*.so"):
-            old.unlink()
-        progress(f"compile the chip {chip.name!r} with Verilator (about a minute, once)")
-        _compile(top, chip, directory, library, trace)
-    return library
-
-
-def _compile(top: Converted, chip: ChipConfig, directory: Path, library: Path, trace: bool) -> None:
-    objects = directory / "verilated"
-    log = directory / "build.log"
-    command = ["verilator", "--cc", "--build", "-j", "2", "--top-module", top.name, "--prefix", "Vchip"]
-    command += ["--Mdir", str(objects), "-O3", "--x-assign", "unique", "--x-initial", "unique"]
-    command += ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--output-split", "20000", "-CFLAGS", f"-fPIC {OPTIMISE}"]
-    command += ["--trace-fst", "--trace-structs"] if trace else []
-    environment = dict(os.environ)
-    environment["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O3 OPT_SLOW=-O1 OPT_GLOBAL=-O3"
-    root = Path(environment["VERILATOR_ROOT"]) / "include"
-    temporary = library.with_suffix(".tmp")
-    flags = [*OPTIMISE.split(), "-std=c++17", "-shared", "-fPIC", f"-I{objects}", f"-I{root}", f"-I{root}/vltstd"]
-    flags += ['-DTOP_HEADER="Vchip.h"', "-DTOP_CLASS=Vchip", f"-DLANES={chip.lanes}", f"-DTOP_MODULE={top.name}"]
-    flags += ['-DROOT_HEADER="Vchip___024root.h"', f"-DVM_TRACE_FST={int(trace)}", f"-DVM_TRACE={int(trace)}"]
-    link = ["g++", *flags, str(SOURCES / "device.cpp"), "-Wl,--whole-archive", str(objects / "libVchip.a")]
-    link += [str(objects / "libverilated.a"), "-Wl,--no-whole-archive", "-lpthread", "-lz"]
-    link += ["-llz4"] if trace else []
-    link += ["-o", str(temporary)]
-    with log.open("w") as output:
-        for step in ([*command, str(MONITOR), *map(str, top.files)], link):
-            output.write(" ".join(step) + "\n")
-            output.flush()
-            if subprocess.run(step, stdout=output, stderr=subprocess.STDOUT, env=environment).returncode:
-                tail = log.read_text().strip().splitlines()[-1:]
-                raise DeviceError(f"the chip does not compile: see {os.path.relpath(log)} ({''.join(tail)[:200]})")
-    temporary.rename(library)
-
-
 class VerilatorDevice(Device):
-    """`seed`: power-up state of every register. `trace`: an FST file of all signals (slow)."""
+    """`seed`: power-up state of every register. `trace`: an FST file of all signals (slow).
+
+    `built`: the library, instead of building it.
+    """
 
     name = "verilator"
 
@@ -95,9 +34,10 @@ class VerilatorDevice(Device):
         seed: int = 1,
         trace: Path | None = None,
         progress: Callable[[str], None] = lambda _: None,
+        built: Path | None = None,
     ):
         super().__init__(chip, size)
-        library = ctypes.CDLL(str(build(chip, trace is not None, progress)))
+        library = ctypes.CDLL(str(built or build(chip, trace is not None, progress)))
         pointer = ctypes.c_void_p
         library.mozg_open.restype = pointer
         library.mozg_open.argtypes = [

@@ -1,0 +1,184 @@
+"""Builds the library of a Verilated chip: once plainly if it is to trace, otherwise tuned by a profile of itself.
+
+GCC lays out and optimises the chip's code a quarter faster when it knows which branches are taken. So the library is
+compiled to count them, runs a small random model in a process of its own (`python -m mozg.device.verilator_build`),
+and is compiled again with the counts. Where that fails, the library is the plain one and build.log says why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+from rtl.common.config import ChipConfig
+from rtl.convert import Converted
+
+from .base import DeviceError
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCES = ROOT / "verif" / "device"
+MONITOR = SOURCES / "monitor.vlt"
+BUILD = ROOT / "build" / "device"
+OPTIMISE = ("-O3", "-fno-plt", "-fno-semantic-interposition")
+COUNT = ("-fprofile-update=single",)
+USE_COUNTS = ("-fprofile-partial-training", "-Wno-missing-profile", "-Wno-coverage-mismatch")
+TRAINING_SECONDS = 120  # it takes a few; a machine may be busy
+
+
+def build(chip: ChipConfig, trace: bool = False, progress: Callable[[str], None] = lambda _: None) -> Path:
+    """The library for a chip, converted and compiled when something changed; DeviceError with the log otherwise."""
+    try:
+        from rtl.top.mozg import convert_chip
+        from verif.runner import alone, prepare_environment
+    except ImportError as error:
+        raise DeviceError(f"the RTL's tools are not installed ({error}): run `make setup`") from None
+
+    directory = BUILD / f"{chip.name}{'_trace' if trace else ''}"
+    with alone(directory):
+        progress(f"convert the RTL of {chip.name!r} to Verilog")
+        top = convert_chip(chip, directory / "verilog")
+        prepare_environment()
+        digest = hashlib.sha256()
+        for path in [*top.files, SOURCES / "device.cpp", SOURCES / "dram.h", MONITOR, Path(__file__)]:
+            digest.update(Path(path).read_bytes())
+        library = directory / f"mozg_{digest.hexdigest()[:16]}.so"
+        if library.exists():
+            return library
+        for old in directory.glob("mozg_*.so"):
+            old.unlink()
+        with (directory / "build.log").open("w") as log:
+            _Build(top, chip, directory, trace, log, progress).make(library)
+    return library
+
+
+class _Build:
+    """One build of a library; every command and what it printed go to the log."""
+
+    def __init__(
+        self,
+        top: Converted,
+        chip: ChipConfig,
+        directory: Path,
+        trace: bool,
+        log: IO[str],
+        progress: Callable[[str], None],
+    ):
+        self.top, self.chip, self.trace, self.log, self.progress = top, chip, trace, log, progress
+        self.objects = directory / "verilated"
+        self.profile = directory / "profile"
+        self.temporary = directory / "library.tmp"  # one name, for GCC finds the counts of device.cpp by it
+        self.environment = dict(os.environ)
+
+    def make(self, library: Path) -> None:
+        name = self.chip.name
+        shutil.rmtree(self.objects, ignore_errors=True)
+        if self.trace:
+            self.progress(f"compile the chip {name!r} with Verilator (about a minute, once)")
+            self._verilate()
+            self._compile()
+        else:
+            self.progress(f"compile the chip {name!r} with Verilator, 1 of 2: to be measured (minutes in all, once)")
+            self._verilate()
+            measured = self._measure()
+            self.progress(f"compile the chip {name!r} with Verilator, 2 of 2: {'tuned' if measured else 'plain'}")
+            if not (measured and self._try(self._compile, f"-fprofile-use={self.profile}", *USE_COUNTS)):
+                self._compile()
+        self.temporary.rename(library)
+
+    def _measure(self) -> bool:
+        """Compile to count, and count."""
+        shutil.rmtree(self.profile, ignore_errors=True)
+        if not self._try(self._compile, f"-fprofile-generate={self.profile}", *COUNT):
+            return False
+        self.progress(f"run a small model on the chip {self.chip.name!r} to measure it")
+        return self._try(self._train) and any(self.profile.rglob("*.gcda"))
+
+    def _try(self, step: Callable[..., None], *arguments: str) -> bool:
+        try:
+            step(*arguments)
+        except DeviceError as error:
+            self.log.write(f"goes on without a profile: {error}\n")
+            return False
+        return True
+
+    def _verilate(self) -> None:
+        command = ["verilator", "--cc", "--top-module", self.top.name, "--prefix", "Vchip", "--Mdir", str(self.objects)]
+        command += ["-O3", "--x-assign", "unique", "--x-initial", "unique", "--output-split", "20000"]
+        command += ["-Wno-fatal", "-Wno-lint", "-Wno-style"]
+        command += ["--trace-fst", "--trace-structs"] if self.trace else []
+        self._run([*command, str(MONITOR), *map(str, self.top.files)])
+
+    def _compile(self, *flags: str) -> None:
+        """The temporary library from the chip's C++; `flags` for the code that counts."""
+        for old in [*self.objects.glob("*.o"), *self.objects.glob("*.a"), *self.objects.glob("*.gch")]:
+            old.unlink()
+        fast = " ".join(["-fPIC", *OPTIMISE, *flags])
+        make = ["make", "-C", str(self.objects), "-f", "Vchip.mk", "-j2", "CFG_CXXFLAGS_PCH_I=-include"]
+        self._run(
+            [*make, f"OPT_FAST={fast}", f"OPT_GLOBAL={fast}", "OPT_SLOW=-fPIC -O1", "libVchip.a", "libverilated.a"]
+        )
+        root = Path(self.environment["VERILATOR_ROOT"]) / "include"
+        link = ["g++", *OPTIMISE, *flags, "-std=c++17", "-shared", "-fPIC", f"-I{self.objects}", f"-I{root}"]
+        link += [f"-I{root}/vltstd", '-DTOP_HEADER="Vchip.h"', "-DTOP_CLASS=Vchip", f"-DLANES={self.chip.lanes}"]
+        link += [f"-DTOP_MODULE={self.top.name}", '-DROOT_HEADER="Vchip___024root.h"']
+        link += [f"-DVM_TRACE_FST={int(self.trace)}", f"-DVM_TRACE={int(self.trace)}", str(SOURCES / "device.cpp")]
+        link += ["-Wl,--whole-archive", str(self.objects / "libVchip.a"), str(self.objects / "libverilated.a")]
+        link += ["-Wl,--no-whole-archive", "-lpthread", "-lz", *(["-llz4"] if self.trace else [])]
+        self._run([*link, "-o", str(self.temporary)])
+
+    def _train(self) -> None:
+        fields = json.dumps(dataclasses.asdict(self.chip))
+        environment = {**self.environment, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
+        command = [sys.executable, "-m", "mozg.device.verilator_build", str(self.temporary), fields]
+        self._run(command, environment, TRAINING_SECONDS)
+
+    def _run(
+        self, command: Sequence[str], environment: dict[str, str] | None = None, seconds: int | None = None
+    ) -> None:
+        self.log.write(" ".join(command) + "\n")
+        self.log.flush()
+        environment = environment or self.environment
+        try:
+            code = subprocess.run(
+                command, stdout=self.log, stderr=subprocess.STDOUT, env=environment, timeout=seconds
+            ).returncode
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.log.write(f"{error}\n")
+            code = 1
+        if code:
+            self.log.flush()
+            path = Path(self.log.name)
+            tail = path.read_text(errors="replace").strip().splitlines()[-1:]
+            raise DeviceError(f"the chip does not compile: see {os.path.relpath(path)} ({''.join(tail)[:200]})")
+
+
+def train(library: Path, chip: ChipConfig) -> int:
+    """Run what a user's model runs: prompts of all rows, then single rows, greedy and sampled. The cycles it took."""
+    from ..checkpoint import load_checkpoint
+    from ..compiler import compile_model
+    from ..driver import Driver, Row
+    from ..random_checkpoint import make_random_checkpoint
+    from .verilator import VerilatorDevice
+
+    with tempfile.TemporaryDirectory() as directory:
+        make_random_checkpoint(directory, layers=1, heads=2, width=128, context=64, vocabulary=300)
+        image = compile_model(load_checkpoint(directory), chip)
+    with VerilatorDevice(chip, image.memory.size, built=library) as device:
+        driver = Driver(device, image)
+        prompt = [Row(0, position, position) for position in range(chip.rows)]
+        last = Row(0, chip.rows, 1, sample=True)
+        sampled = Row(0, chip.rows, 1, sample=True, temperature=0.8, logits=True)
+        return sum(driver.step(*step).cycles for step in (([*prompt],), ([last], 3), ([sampled], 1)))
+
+
+if __name__ == "__main__":
+    print(train(Path(sys.argv[1]), ChipConfig(**json.loads(sys.argv[2]))), "cycles")
