@@ -1,4 +1,4 @@
-"""Builds the library of a Verilated chip: once plainly if it is to trace, otherwise tuned by a profile of itself.
+"""Builds the library of a Verilated chip: plainly if it is large or is to trace, otherwise tuned by a profile of itself.
 
 GCC lays out and optimises the chip's code a quarter faster when it knows which branches are taken. So the library is
 compiled to count them, runs a small random model in a process of its own (`python -m mozg.device.verilator_build`),
@@ -31,6 +31,7 @@ BUILD = ROOT / "build" / "device"
 OPTIMISE = ("-O3", "-fno-plt", "-fno-semantic-interposition")
 COUNT = ("-fprofile-update=single",)
 USE_COUNTS = ("-fprofile-partial-training", "-Wno-missing-profile", "-Wno-coverage-mismatch")
+TUNED_COLUMNS = 16  # accumulator columns of all rows; for a larger array the second compilation takes several minutes
 TRAINING_SECONDS = 120  # it takes a few; a machine may be busy
 
 
@@ -81,8 +82,8 @@ class _Build:
     def make(self, library: Path) -> None:
         name = self.chip.name
         shutil.rmtree(self.objects, ignore_errors=True)
-        if self.trace:
-            self.progress(f"compile the chip {name!r} with Verilator (about a minute, once)")
+        if self.trace or self.chip.rows * self.chip.columns > TUNED_COLUMNS:
+            self.progress(f"compile the chip {name!r} with Verilator (a minute or two, once)")
             self._verilate()
             self._compile()
         else:
