@@ -1,4 +1,4 @@
-"""Builds the library of a Verilated chip: plainly if it is large or is to trace, otherwise tuned by a profile of itself.
+"""Builds the library of a Verilated chip: plain if it is large or is to trace, else tuned by a profile of itself.
 
 GCC lays out and optimises the chip's code a quarter faster when it knows which branches are taken. So the library is
 compiled to count them, runs a small random model in a process of its own (`python -m mozg.device.verilator_build`),
