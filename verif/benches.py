@@ -78,7 +78,13 @@ BENCHES = (
     Bench("array", "verif.array.bench_array"),
     Bench("array_wide", "verif.array.bench_array", simulators=("verilator",), chips=("tiny", "edge", "server")),
     Bench("vector_lanes", "verif.vector.bench_lanes", simulators=("verilator",), chips=("tiny", "edge")),
-    Bench("vector_issue", "verif.vector.bench_issue", simulators=("icarus", "verilator"), chips=("tiny", "edge")),
+    Bench(
+        "vector_issue",
+        "verif.vector.bench_issue",
+        simulators=("icarus", "verilator"),
+        chips=("tiny", "edge"),
+        builder="verif.vector.issue_ports:build",
+    ),
 )
 
 

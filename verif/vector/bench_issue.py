@@ -15,7 +15,6 @@ from rtl.common.isa import Epilogue, Opcode, encode
 from rtl.vector.control_word import Destination, Source, control_fields
 from verif.runner import settings
 from verif.vector.issue_model import Expansion, Rows, reads_ring, uses
-from verif.vector.issue_ports import build  # noqa: F401  the runner looks for it here
 
 DRAIN_READ = 3  # cycles from control word to the end of the accumulator read
 FIELDS = (
@@ -67,7 +66,10 @@ def random_program(rng: random.Random, config: ChipConfig, length: int) -> list[
 
 def random_rows(rng: random.Random, config: ChipConfig) -> Rows:
     rows = range(config.rows)
-    some = lambda: [r for r in rows if rng.random() < 0.6]  # noqa: E731
+
+    def some() -> list[int]:
+        return [r for r in rows if rng.random() < 0.6]
+
     slots = [rng.randrange(rng.choice((1, 2, config.rows))) for _ in rows]
     longest = config.context if rng.random() < 0.3 else min(config.context, 200)
     positions = [rng.randrange(longest) for _ in rows]
