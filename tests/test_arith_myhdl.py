@@ -1,4 +1,4 @@
-"""The blocks of rtl/arith simulated by MyHDL itself, which checks bounds, against the NumPy model."""
+"""The arithmetic blocks simulated by MyHDL itself, which checks bounds, against the NumPy model."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 from myhdl import Signal, Simulation, StopSimulation, delay, instance, intbv
 
-import rtl.arith
-from rtl.arith.fp32_add import fp32_add
 from rtl.arith.fp32_from_int import fp32_from_int
 from rtl.arith.fp32_greater import fp32_greater
-from rtl.arith.fp32_mul import fp32_mul
-from rtl.arith.mx_quantize_element import mx_quantize_element
 from verif.arith import operations
+from verif.arith.pipelines import PIPELINES, Pipeline
 
 SEED = 11
 COUNT = 2_000
@@ -22,10 +19,12 @@ def word() -> Signal:
     return Signal(intbv(0)[32:])
 
 
-def simulate(block, latency: int, inputs: dict[str, Signal], output: Signal, operands: dict) -> list[int]:
+def simulate(pipeline: Pipeline, operands: dict) -> list[int]:
     """Results of a pipelined block for one operation each clock; asserts their latency."""
-    clk, rst, valid_in, valid_out = [Signal(bool(0)) for _ in range(4)]
-    columns = [(inputs[name], column.tolist()) for name, column in operands.items()]
+    latency = pipeline.latency
+    ports = pipeline.signals()
+    clk, _, valid_in, *inputs, valid_out, output = ports
+    columns = [(signal, operands[name].tolist()) for name, signal in zip(pipeline.inputs, inputs, strict=True)]
     count = len(columns[0][1])
     results = []
 
@@ -45,39 +44,18 @@ def simulate(block, latency: int, inputs: dict[str, Signal], output: Signal, ope
                 results.append(int(output))
         raise StopSimulation
 
-    unit = block(clk, rst, valid_in, *inputs.values(), valid_out, output)
+    unit = pipeline.block(*ports, **pipeline.parameters)
     Simulation(unit, drive).run(quiet=1)
     return results
 
 
-CASES = {
-    "fp32_add": (fp32_add, rtl.arith.FP32_ADD_LATENCY, lambda: {"a": word(), "b": word()}, 32),
-    "fp32_mul": (fp32_mul, rtl.arith.FP32_MUL_LATENCY, lambda: {"a": word(), "b": word()}, 32),
-    "fp32_from_int": (
-        fp32_from_int,
-        rtl.arith.FP32_FROM_INT_LATENCY,
-        lambda: {
-            "value": Signal(intbv(0, min=-(1 << 20), max=1 << 20)),
-            "exponent": Signal(intbv(0, min=-1024, max=1024)),
-            "force_nan": Signal(bool(0)),
-        },
-        32,
-    ),
-    "mx_quantize_element": (
-        mx_quantize_element,
-        rtl.arith.MX_QUANTIZE_ELEMENT_LATENCY,
-        lambda: {"x": word(), "top": Signal(intbv(0)[8:])},
-        8,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", PIPELINES)
 def test_pipelined_block_equals_the_model(name: str) -> None:
-    block, latency, make_inputs, width = CASES[name]
-    operands, expected = getattr(operations, name)(np.random.default_rng(SEED), COUNT)
-    got = simulate(block, latency, make_inputs(), Signal(intbv(0)[width:]), operands)
-    np.testing.assert_array_equal(got, expected.astype(np.int64) & ((1 << width) - 1))
+    pipeline = PIPELINES[name]
+    operands, expected = pipeline.operations(np.random.default_rng(SEED), min(COUNT, pipeline.count // 10))
+    got = simulate(pipeline, operands)
+    mask = (1 << pipeline.output[1]) - 1
+    assert got == [wanted & mask for wanted in expected.tolist()]
 
 
 def test_greater_equals_the_model() -> None:

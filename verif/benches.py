@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rtl.common.config import PRESETS, ChipConfig
 from rtl.convert import Converted
+from verif.arith.pipelines import PIPELINES
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,7 @@ BENCHES = (
     Bench("fifo_distributed", "verif.common.bench_fifo", {"depth": 4, "distributed": True}),
     Bench("ram", "verif.common.bench_ram", {"depth": 24, "parts": 4}, ("icarus", "verilator")),
     Bench("ram_two_stages", "verif.common.bench_ram", {"depth": 16, "parts": 1, "read_stages": 2}),
-    Bench("fp32_add", "verif.arith.bench_fp32_add", simulators=("icarus", "verilator")),
-    Bench("fp32_mul", "verif.arith.bench_fp32_mul", simulators=("icarus", "verilator")),
-    Bench("fp32_from_int", "verif.arith.bench_fp32_from_int", simulators=("icarus", "verilator")),
-    Bench("mx_quantize_element", "verif.arith.bench_mx_quantize_element", simulators=("icarus", "verilator")),
+    *(Bench(name, "verif.arith.bench_pipeline", {"block": name}, ("icarus", "verilator")) for name in PIPELINES),
     Bench("fp32_greater", "verif.arith.bench_fp32_greater", simulators=("icarus", "verilator")),
     Bench("memory_read", "verif.memory.bench_memory_read"),
     Bench(
@@ -77,6 +75,7 @@ BENCHES = (
     ),
     Bench("array", "verif.array.bench_array"),
     Bench("array_wide", "verif.array.bench_array", simulators=("verilator",), chips=("tiny", "edge", "server")),
+    Bench("mx_quantizer", "verif.vector.bench_quantizer", simulators=("icarus", "verilator"), chips=("tiny", "edge")),
     Bench("vector_lanes", "verif.vector.bench_lanes", simulators=("verilator",), chips=("tiny", "edge")),
     Bench(
         "vector_issue",

@@ -1,4 +1,4 @@
-"""The bench of every pipelined block in rtl/arith: drives operations, checks each result and its clock."""
+"""The bench of every pipelined block: drives operations, checks each result and its clock."""
 
 from __future__ import annotations
 
