@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,12 @@ from rtl.common.config import BLOCK, ChipConfig
 from rtl.common.isa import Epilogue, Opcode
 
 from . import tables
-from .checkpoint import Checkpoint, GPTConfig, LayerNorm
+from .bandwidth import VECTOR_BYTES
+from .checkpoint import Checkpoint, GPTConfig, Layer, LayerNorm, Linear
 from .errors import MozgError
 from .fit import PAGE, FitError, Plan, Sizes, check_fit, check_memory
 from .layout import FORMATS, KVLayout, MatrixShape, ceil_div, pack_matrix, round_up
+from .tokenizer import Tokenizer
 
 VECTOR_ALIGNMENT = 64
 
@@ -50,7 +53,8 @@ class Instruction:
 class Image:
     """What the chip's memory holds before the first step, and where.
 
-    `memory` covers everything, KV cache and output included (they are not initialised: any bytes will do).
+    `memory` covers everything, KV cache and output included (they are not initialised: any bytes will do). `used`: its
+    bytes. An image of `compile_shape` has none: program and places only.
     """
 
     chip: ChipConfig
@@ -72,16 +76,25 @@ class Image:
 
     @property
     def used(self) -> int:
-        return self.memory.size
+        return max(region.base + region.size for region in self.regions.values())
 
 
 def _pad_heads(matrix: NDArray[np.float32], heads: int, head_blocks: int, axis: int) -> NDArray[np.float32]:
-    """Pad each head along `axis` to head_blocks * 32 channels with zeros."""
+    """Pad each head along `axis` to head_blocks * 32 channels with zeros. A shape without numbers stays one."""
+    if _is_shape(matrix):
+        shape = list(matrix.shape)
+        shape[axis] = heads * head_blocks * BLOCK
+        return np.broadcast_to(matrix.flat[0], shape)
     moved = np.moveaxis(matrix, axis, 0)
     split = moved.reshape(heads, -1, *moved.shape[1:])
     padded = np.zeros((heads, head_blocks * BLOCK, *moved.shape[1:]), dtype=np.float32)
     padded[:, : split.shape[1]] = split
     return np.moveaxis(padded.reshape(-1, *moved.shape[1:]), 0, axis)
+
+
+def _is_shape(array: NDArray[np.float32]) -> bool:
+    """Whether it is of `compile_shape`: a shape whose elements are all one number in memory."""
+    return not any(array.strides)
 
 
 def _bits(value: float) -> int:
@@ -93,25 +106,29 @@ class _Builder:
 
     def __init__(self, chip: ChipConfig, mxfp4: bool):
         self.chip, self.mxfp4 = chip, mxfp4
-        self.sections: list[tuple[int, str, NDArray[np.uint8]]] = []
+        self.sections: list[tuple[int, str, NDArray[np.uint8] | None]] = []
         self.end = 0
         self.program: list[Instruction] = []
 
-    def place(self, name: str, data: NDArray[np.uint8], alignment: int = VECTOR_ALIGNMENT) -> int:
-        base = round_up(self.end, alignment)
+    def place(self, name: str, data: NDArray[np.uint8] | None, size: int) -> int:
+        base = round_up(self.end, VECTOR_ALIGNMENT)
         self.sections.append((base, name, data))
-        self.end = base + data.size
+        self.end = base + size
         return base
 
     def vector(self, name: str, values: NDArray[np.float32], blocks: int) -> int:
+        if _is_shape(values):
+            return self.place(name, None, blocks * VECTOR_BYTES)
         padded = np.zeros(blocks * BLOCK, dtype="<f4")
         padded[: values.size] = values
-        return self.place(name, padded.view(np.uint8))
+        return self.place(name, padded.view(np.uint8), padded.nbytes)
 
     def embedding(self, name: str, table: NDArray[np.float32], blocks: int) -> int:
+        if _is_shape(table):
+            return self.place(name, None, len(table) * blocks * VECTOR_BYTES)
         padded = np.zeros((len(table), blocks * BLOCK), dtype="<f4")
         padded[:, : table.shape[1]] = table
-        return self.place(name, padded.reshape(-1).view(np.uint8))
+        return self.place(name, padded.reshape(-1).view(np.uint8), padded.nbytes)
 
     def emit(self, name: str, opcode: Opcode, **fields: int) -> None:
         self.program.append(Instruction(name, opcode, fields))
@@ -142,7 +159,9 @@ class _Builder:
         self.emit(
             name,
             Opcode.MATMUL,
-            address=self.place(f"{name}.weight", pack_matrix(weights, shape)),
+            address=self.place(
+                f"{name}.weight", None if _is_shape(weights) else pack_matrix(weights, shape), shape.bytes
+            ),
             mxfp4=int(self.mxfp4),
             has_bias=int(bias is not None),
             epilogue=epilogue,
@@ -239,19 +258,65 @@ def compile_model(
     """
     if weights not in FORMATS:
         raise MozgError(f"weights {weights!r} is unknown: expected one of {', '.join(FORMATS)}")
+    return _compile(checkpoint, chip, weights, slots, output_rows)
+
+
+def compile_shape(config: GPTConfig, chip: ChipConfig, weights: str = "mxint8", slots: int | None = None) -> Image:
+    """The image of a model of which only the shape is known: program and places, without memory. Raises FitError."""
+
+    def none(*shape: int) -> NDArray[np.float32]:
+        return np.broadcast_to(np.float32(0), shape)
+
+    norm = LayerNorm(none(config.width), none(config.width))
+
+    def linear(inputs: int, outputs: int) -> Linear:
+        return Linear(none(inputs, outputs), none(outputs))
+
+    square = linear(config.width, config.width)
+    layer = Layer(
+        ln_1=norm,
+        q=square,
+        k=square,
+        v=square,
+        attention_out=square,
+        ln_2=norm,
+        mlp_in=linear(config.width, config.hidden),
+        mlp_out=linear(config.hidden, config.width),
+    )
+    vocabulary = none(config.vocabulary, config.width)
+    shape = Checkpoint(
+        name="shape",
+        path=Path(),
+        config=config,
+        wte=vocabulary,
+        wpe=none(config.context, config.width),
+        layers=(layer,) * config.layers,
+        ln_f=norm,
+        lm_head=vocabulary,
+        tokenizer=Tokenizer(None, config.vocabulary, Path()),
+    )
+    return _compile(shape, chip, weights, slots, None)
+
+
+def _compile(
+    checkpoint: Checkpoint, chip: ChipConfig, weights: str, slots: int | None, output_rows: int | None
+) -> Image:
     config = checkpoint.config
     plan = check_fit(config, chip)
     slots = chip.rows if slots is None else slots
     if not 1 <= slots <= chip.slots:
         raise FitError(f"{slots} KV slots asked for: chip {chip.name!r} has 1 to {chip.slots}")
-    sizes = Sizes.of(config, chip, weights)
-    check_memory(sizes.resident + slots * sizes.kv_slot)
+    if not _is_shape(checkpoint.wte):
+        sizes = Sizes.of(config, chip, weights)
+        check_memory(sizes.resident + slots * sizes.kv_slot)
     build = _Builder(chip, weights == "mxfp4")
     kv = KVLayout.of(chip, plan.head_blocks, plan.context)
 
     table = tables.build_tables(config.activation).T.astype("<f4")
     setup = [
-        Instruction("tables", Opcode.TABLE, {"address": build.place("tables", table.reshape(-1).view(np.uint8))}),
+        Instruction(
+            "tables", Opcode.TABLE, {"address": build.place("tables", table.reshape(-1).view(np.uint8), table.nbytes)}
+        ),
         Instruction("end", Opcode.END, {}),
     ]
     build.emit(
@@ -313,7 +378,8 @@ def _assemble(
     logits_offset = round_up(4 * chip.rows * (plan.context + 1), PAGE)
     logits_stride = round_up(4 * BLOCK * ceil_div(config.vocabulary, BLOCK), PAGE)
     output_size = logits_offset + output_rows * logits_stride
-    total = output_base + output_size
+    has_memory = not _is_shape(checkpoint.wte)
+    total = output_base + output_size if has_memory else 0
     check_memory(total)
 
     def absolute(instruction: Instruction) -> Instruction:
@@ -322,12 +388,14 @@ def _assemble(
 
     setup, program = [absolute(i) for i in setup], [absolute(i) for i in build.program]
     memory = np.zeros(total, dtype=np.uint8)
-    code = b"".join(i.encode() for i in setup + program)
-    memory[: len(code)] = np.frombuffer(code, dtype=np.uint8)
+    if has_memory:
+        code = b"".join(i.encode() for i in setup + program)
+        memory[: len(code)] = np.frombuffer(code, dtype=np.uint8)
     names = {}
     for base, name, data in build.sections:
-        memory[weights_base + base : weights_base + base + data.size] = data
         names[weights_base + base] = name
+        if data is not None and has_memory:
+            memory[weights_base + base : weights_base + base + data.size] = data
     setup_bytes = len(setup) * isa.INSTRUCTION_BYTES
     regions = (
         Region("setup", 0, setup_bytes),

@@ -52,6 +52,8 @@ class VerilatorDevice(Device):
         library.mozg_read_register.argtypes = [pointer, ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
         library.mozg_run.restype = ctypes.c_uint64
         library.mozg_run.argtypes = [pointer, ctypes.c_uint64]
+        library.mozg_cycles.restype = ctypes.c_uint64
+        library.mozg_cycles.argtypes = [pointer]
         library.mozg_monitor.argtypes = [pointer, ctypes.c_int]
         library.mozg_monitor_read.restype = ctypes.c_uint64
         library.mozg_monitor_read.argtypes = [pointer, pointer, ctypes.c_uint64]
@@ -103,6 +105,12 @@ class VerilatorDevice(Device):
             if count < chunk:
                 break
         return done
+
+    def wait_for_phase(self, cycle: int, interval: int) -> None:
+        """Clock the idle chip until its cycles since it was opened are `cycle` modulo `interval`: of a DRAM refresh, so
+        that a step meets as many of them whatever ran before it."""
+        self.write_register("irq_status", 1)
+        self._library.mozg_run(self._handle, (cycle - self._library.mozg_cycles(self._handle)) % interval)
 
     def start_monitor(self) -> None:
         """Record the operand blocks written from now on."""
