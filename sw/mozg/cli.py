@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rtl.common.config import PRESETS
 
 from .bandwidth import share_reached
-from .device.memory import MEMORIES
+from .device.memory import MEMORIES, MEMORY_HELP
 from .errors import MozgError
 
 if TYPE_CHECKING:
@@ -312,7 +312,7 @@ def add_memory(parser: argparse.ArgumentParser) -> None:
         "--memory",
         choices=MEMORIES,
         default="ddr4",
-        help="DRAM of the verilator device: a DDR4-3200 channel, or one without refresh and row misses (default: ddr4)",
+        help=f"{MEMORY_HELP} (default: ddr4)",
     )
 
 
