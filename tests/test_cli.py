@@ -517,3 +517,14 @@ def test_default_prompt_of_verify_leaves_room_for_the_tokens() -> None:
         for chip in PRESETS.values():
             with LLM(checkpoint(context=context), chip, "model") as llm:
                 llm.check(llm.ids_of(cli.default_prompt(llm, tokens)), tokens)
+
+
+def test_ctrl_c_while_it_starts_is_one_line(monkeypatch, capsys) -> None:
+    from mozg import __main__, cli
+
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    assert __main__.main() == 130
+    assert capsys.readouterr().err == "mozg: interrupted\n"
