@@ -12,6 +12,7 @@ nothing. The share of the memory limit reached is the cycles of the ideal reader
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rtl.common.config import BLOCK
@@ -46,18 +47,43 @@ def kv_token_bytes(head_blocks: int, kv_heads: int) -> int:
     return kv_heads * (keys + values)
 
 
-def step_bytes(image: Image, tokens: Iterable[int], samples: bool = True) -> int:
-    """Bytes that a step must read. tokens: for each sequence in it, its length including the step's rows. samples:
-    whether any row samples, so that the LM head is read."""
-    tokens, total = sum(tokens), 0
+@dataclass(frozen=True)
+class StepBytes:
+    """Bytes that a step must read, by what they are. vectors: biases, gammas, betas; kv: with its scales."""
+
+    weights: int
+    scales: int
+    vectors: int
+    kv: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.scales + self.vectors + self.kv
+
+
+def step_parts(image: Image, tokens: Iterable[int], samples: bool = True) -> StepBytes:
+    """What a step must read. tokens: for each sequence in it, its length including the step's rows. samples: whether
+    any row samples, so that the LM head is read."""
+    tokens, weights, scales, vectors, kv = sum(tokens), 0, 0, 0, 0
     for instruction in image.program:
         fields = instruction.fields
         if fields.get("sampling_only") and not samples:
             continue
-        total += weight_bytes(fields, instruction.opcode)
-        if instruction.opcode == Opcode.ATTEND:
-            total += tokens * kv_token_bytes(fields["head_blocks"], fields["heads"] // fields["heads_per_kv"])
-    return total
+        if instruction.opcode == Opcode.MATMUL:
+            blocks = fields["output_blocks"] * fields["k_blocks"]
+            scales += blocks * BLOCK
+            weights += blocks * BLOCK * BLOCK // (2 if fields["mxfp4"] else 1)
+            vectors += fields["has_bias"] * fields["output_blocks"] * VECTOR_BYTES
+        elif instruction.opcode == Opcode.NORM:
+            vectors += weight_bytes(fields, instruction.opcode)
+        elif instruction.opcode == Opcode.ATTEND:
+            kv += tokens * kv_token_bytes(fields["head_blocks"], fields["heads"] // fields["heads_per_kv"])
+    return StepBytes(weights, scales, vectors, kv)
+
+
+def step_bytes(image: Image, tokens: Iterable[int], samples: bool = True) -> int:
+    """Bytes that a step must read: see `step_parts`."""
+    return step_parts(image, tokens, samples).total
 
 
 def ideal_cycles(image: Image, memory: MemoryConfig, tokens: Iterable[int], samples: bool = True) -> float:

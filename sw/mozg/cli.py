@@ -1,4 +1,4 @@
-"""The `mozg` command: generate, verify, score, compile, info, demo."""
+"""The `mozg` command: generate, verify, score, perf, compile, info, demo."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rtl.common.config import PRESETS
 
+from . import perf_command
 from .bandwidth import share_reached
 from .device.memory import MEMORIES, MEMORY_HELP
 from .errors import MozgError
+from .shapes import SHAPES
 
 if TYPE_CHECKING:
     from .llm import LLM, Generation, Step
@@ -244,6 +246,16 @@ def score(options: argparse.Namespace) -> int:
     return 0
 
 
+def perf(options: argparse.Namespace) -> int:
+    from .figures import check_figure
+    from .perf_command import run
+
+    check_writable(options.json)
+    check_writable(options.plot)
+    check_figure(options.plot)
+    return run(options, say)
+
+
 def compile_image(options: argparse.Namespace) -> int:
     from .checkpoint import load_checkpoint
     from .compiler import compile_model, listing
@@ -392,6 +404,13 @@ def build_parser() -> argparse.ArgumentParser:
     add_common(sub, device="model")
     sub.add_argument("text", metavar="TEXTFILE", help="UTF-8 text")
     sub.add_argument("--last-percent", type=float, metavar="P", help="score only the last P percent of the characters")
+
+    sub = command("perf", perf, "measure cycles on the RTL at any context, and say what each cycle was used for")
+    sub.add_argument("model", metavar="MODEL", help=f"{MODEL_HELP}, or a shape: {', '.join(SHAPES)}[,layers=N,...]")
+    add_chip(sub)
+    add_weights(sub)
+    add_memory(sub)
+    perf_command.add_arguments(sub)
 
     sub = command("compile", compile_image, "write the memory image and a listing of program and memory map")
     sub.add_argument("model", metavar="MODEL", help=MODEL_HELP)

@@ -10,6 +10,7 @@ random numbers. The same holds for weights: a shape without a checkpoint gets ra
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -27,11 +28,12 @@ from .device.memory import DDR4, MemoryConfig
 from .device.verilator import VerilatorDevice
 from .driver import Driver, Row
 from .errors import MozgError
-from .fit import check_memory
-from .layout import KVLayout
+from .fit import check_memory, shortages
+from .layout import KVLayout, ceil_div
 
 # Scale bytes that keep sums of random elements in range: 2^-7, 2^-9 and 2^-5.
 MXINT8_SCALE, MXFP4_SCALE, KV_SCALE = 120, 118, 122
+HEADS = 12  # of the attention that is measured alone, or as many as fit
 POOL = 1 << 20  # random numbers that a large table repeats
 SPREAD = 0.6180339887  # of refresh phases over measurements: never two alike
 
@@ -208,3 +210,58 @@ class Meter:
     def _check(self, tokens: int) -> None:
         if not 1 <= tokens <= self.image.context:
             raise MeasureError(f"{tokens} tokens: the model's context on this chip is 1 to {self.image.context}")
+
+
+def attention_image(config: GPTConfig, chip: ChipConfig, heads: int) -> Image:
+    """A chip program that does little but the attention of one layer with `heads` heads: `measure_attention`.
+
+    Embedding, normalisation and the query projection contract a single block; the output projection has a single block
+    of outputs, and is there to empty the operand RAM.
+    """
+    size = config.head_dim
+    shape = dataclasses.replace(
+        config, layers=1, heads=heads, width=heads * size, hidden=BLOCK, vocabulary=BLOCK, attention_scale=(0.125,)
+    )
+    image = random_image(shape, chip)
+    program = []
+    for instruction in image.program:
+        fields = dict(instruction.fields)
+        if instruction.name in ("embedding", "layer0.ln_1", "layer0.q"):
+            fields["k_blocks"] = 1
+        elif instruction.name == "layer0.attention.out":
+            fields |= {"groups": 1, "output_blocks": 1}
+        elif instruction.name not in ("layer0.attention", "end"):
+            continue
+        program.append(dataclasses.replace(instruction, fields=fields))
+    image.program = program
+    region = image.regions["program"]
+    code = b"".join(instruction.encode() for instruction in program)
+    image.memory[region.base : region.base + len(code)] = np.frombuffer(code, dtype=np.uint8)
+    return image
+
+
+def measure_attention(
+    config: GPTConfig,
+    chip: ChipConfig,
+    total: int,
+    memory: MemoryConfig = DDR4,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[float, int]:
+    """Cycles that causal attention alone takes for a prompt of `total` tokens, all rows a step: one layer, all heads.
+
+    Measured as the difference between two programs of which one has twice the heads, less the beats by which their
+    projections differ; so what surrounds attention in a step cancels. Returns cycles and products that are not masked.
+    """
+    heads = HEADS
+    while heads > 2 and shortages(dataclasses.replace(config, heads=heads, width=heads * config.head_dim), chip):
+        heads -= 2
+    costs, beats = [], []
+    for count in (heads, heads // 2):
+        with Meter(attention_image(config, chip, count), memory, progress) as meter:
+            costs.append(sum(step.cycles for step in meter.prefill(total)))
+            projections = [i.fields for i in meter.image.program if i.opcode == Opcode.MATMUL]
+            beats.append(sum(fields["groups"] * fields["k_blocks"] * (BLOCK + 1) for fields in projections))
+    steps = ceil_div(total, chip.rows)
+    cycles = costs[0] - costs[1] - steps * (beats[0] - beats[1]) / memory.reader_share
+    products = 2 * (total * (total + 1) // 2) * ceil_div(config.head_dim, BLOCK) * BLOCK
+    return cycles / (heads - heads // 2) * config.heads, products * config.heads

@@ -1,0 +1,127 @@
+"""Figures of `mozg perf` and `mozg explore`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import MozgError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .compiler import Image
+    from .device.memory import MemoryConfig
+    from .perf import Report
+
+FORMATS = (".png", ".svg", ".pdf")
+COLOURS = ("#1b6ca8", "#e07b39", "#6a994e", "#bc4749", "#7b5ea7", "#8d99ae", "#c9a227", "#3a506b", "#b56576", "#457b9d")
+# From ten causes on, hatches keep neighbours apart.
+HATCHES = ("", "//", "..", "xx")
+
+
+def check_figure(name: str | None) -> None:
+    """MozgError unless a figure can be written under this name."""
+    if name and Path(name).suffix not in FORMATS:
+        raise MozgError(f"{name}: expected a figure's name that ends in {', '.join(FORMATS)}")
+
+
+def new_figure(columns: int, width: float, height: float, shares: Sequence[float] | None = None) -> Figure:
+    """A figure with axes side by side."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MozgError("matplotlib is not installed: run `make setup`") from None
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.subplots(1, columns, gridspec_kw={"width_ratios": shares} if shares else None)
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, linewidth=0.6)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise MozgError(f"{path} cannot be written: {error.strerror}; give a path in a folder of yours") from None
+
+
+def draw_perf(path: Path, image: Image, memory: MemoryConfig, title: str, reports: Sequence[Report]) -> None:
+    """A roofline, and a stacked bar of the causes where they are known."""
+    known = [each for each in reports if each.causes]
+    figure = new_figure(2 if known else 1, 12 if known else 7, 5, (1.25, 1) if known else None)
+    figure.suptitle(title)
+    roofline(figure.axes[0], image, memory, reports)
+    if known:
+        causes(figure.axes[1], known)
+    save(figure, path)
+
+
+def roofline(axes, image: Image, memory: MemoryConfig, reports: Sequence[Report]) -> None:
+    """Useful multiplies a cycle over useful multiplies a byte moved."""
+    from .perf import peak_products
+
+    peak, bus = peak_products(image), image.chip.bus_bytes
+    corner = peak / bus
+    low = min([corner, *(each.multiplies_per_byte for each in reports)]) / 4
+    high = max([corner, *(each.multiplies_per_byte for each in reports)]) * 4
+    for share, label, style in (
+        (1.0, f"raw bus, {bus} bytes a cycle", "-"),
+        (memory.reader_share, f"ideal reader, {memory.reader_share:.1%} of it", "--"),
+    ):
+        reach = min(peak / bus / share, high)
+        axes.plot([low, reach], [low * bus * share, reach * bus * share], style, color=COLOURS[0], label=label)
+    axes.plot([corner, high], [peak, peak], color=COLOURS[3], label=f"array, {peak:,} multiplies a cycle")
+    for index, each in enumerate(reports):
+        roof = min(peak, each.multiplies_per_byte * bus * memory.reader_share)
+        axes.plot(
+            each.multiplies_per_byte,
+            each.multiplies_per_cycle,
+            "os"[index % 2],
+            color=COLOURS[1 + index],
+            markersize=9,
+            label=f"{each.kind}: {each.multiplies_per_cycle / roof:.1%} of its roof",
+            zorder=3,
+        )
+    axes.set(xscale="log", yscale="log", xlim=(low, high))
+    axes.set_ylim(low * bus * memory.reader_share / 1.5, peak * 3)
+    axes.set_xlabel("useful multiplies a byte moved")
+    axes.set_ylabel("useful multiplies a cycle")
+    axes.set_title("Roofline")
+    axes.legend(loc="lower right", fontsize=9)
+
+
+def causes(axes, reports: Sequence[Report]) -> None:
+    """One bar a kind of step, cut by cause; thin slices are magnified by a broken scale: the bar begins where the
+    useful share does."""
+    names = [name for name in reports[0].causes if any(each.causes[name] > 0 for each in reports)]
+    places = range(len(reports))
+    bottoms = [0.0] * len(reports)
+    floor = max(0.0, math.floor((min(each.causes[names[0]] for each in reports) - 0.05) * 20) / 20)
+    for index, name in enumerate(names):
+        heights = [each.causes[name] for each in reports]
+        largest = ", ".join(f"{height:.2%}" for height in heights)
+        axes.bar(
+            places,
+            heights,
+            0.55,
+            bottoms,
+            color=COLOURS[index % len(COLOURS)],
+            hatch=HATCHES[index // len(COLOURS)],
+            edgecolor="white",
+            linewidth=0.5,
+            label=f"{name.replace('_', ' ')}: {largest}",
+        )
+        bottoms = [bottom + height for bottom, height in zip(bottoms, heights, strict=True)]
+    axes.set_xticks(list(places), [f"{each.kind}\n{each.cycles_per_step:,.0f} cycles a step" for each in reports])
+    axes.set_ylim(floor, 1.0)
+    axes.set_xlim(-0.5, len(reports) - 0.5)
+    axes.set_ylabel("share of all cycles" + (f" (from {floor:.0%})" if floor else ""))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.grid(axis="x", visible=False)
+    axes.set_title("Causes of all cycles: " + ", ".join(each.kind for each in reports))
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
