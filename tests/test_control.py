@@ -4,9 +4,19 @@ The blocks themselves run under tests/test_benches.py.
 """
 
 from rtl.common.config import PRESETS
-from rtl.common.registers import COUNTERS, COUNTERS_BASE, REGISTERS, ROW_FIELDS, ROW_STRIDE, all_registers
+from rtl.common.registers import (
+    CAUSE_CODE,
+    CAUSES,
+    COUNTERS,
+    COUNTERS_BASE,
+    REGISTERS,
+    ROW_FIELDS,
+    ROW_STRIDE,
+    all_registers,
+)
 from rtl.control import registers
 from rtl.control.control import EVENTS
+from rtl.vector.passes import PHASES, Kind
 from verif.control.engines import RowModel, passes
 
 TINY = PRESETS["tiny"]
@@ -40,7 +50,13 @@ def test_capabilities_are_the_fields_of_the_configuration():
 
 
 def test_counters_are_wired_in_their_declared_order():
-    assert EVENTS == COUNTERS and COUNTERS_BASE == 0x100
+    assert COUNTERS == ("cycles", *CAUSES, *EVENTS) and COUNTERS_BASE == 0x100
+    assert {COUNTERS[code] for code in CAUSE_CODE.values()} == set(CAUSES)
+
+
+def test_every_pass_has_a_cause():
+    assert sorted(kind for kinds in PHASES.values() for kind in kinds) == list(Kind)
+    assert set(PHASES) == {cause for cause in CAUSES if cause.startswith("wait_")} - {"wait_memory"}
 
 
 def test_passes_are_in_order_of_their_first_row():

@@ -36,7 +36,8 @@ def array(
     stall_memory,
     stall_operand,
     stall_bank,
-    array_idle,
+    operand_loading,
+    value_job,
     beat_data,
     beat_valid,
     beat_ready,
@@ -65,7 +66,8 @@ def array(
     """Work through MATMUL and ATTEND: beats times operand blocks, summed in FP32 in accumulator banks.
 
     Ports as in rtl/README.md, "Interfaces between engines": clk, rst; rows of the step (row_active, any_sample,
-    pass_*); instruction stream, idle; five events, exactly one of them 1 in each cycle; beats; operands;
+    pass_*); instruction stream, idle; four events, at most one of them 1 in each cycle, and what
+    stall_operand waits for; beats; operands;
     V scales; accumulators.
 
     Not here: what happens to sums (rtl/vector), what beats are fetched (rtl/memory).
@@ -164,7 +166,7 @@ def array(
         stall_memory,
         stall_operand,
         stall_bank,
-        array_idle,
+        value_job,
         config=config,
     )
     path = weight_path(
@@ -199,6 +201,7 @@ def array(
         load_data,
         load_scale,
         operand_ready,
+        operand_loading,
         config=config,
     )
 

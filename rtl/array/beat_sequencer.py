@@ -37,7 +37,7 @@ def beat_sequencer(
     stall_memory,
     stall_operand,
     stall_bank,
-    array_idle,
+    value_job,
     config: ChipConfig,
 ):
     """Take the beats of one k block after the other: V scales, scale beats, 32 weight beats.
@@ -50,7 +50,7 @@ def beat_sequencer(
     row_valid_1: for these rows; switch_1: the first of its k block (a bit a row); mxfp4_1; scale_write_1: scale beat 0
     or 1; unit_1: no scales; value_scale_write, _buffer, _group: it holds V scales. element_7, fresh_8, element_13: see
     array_column. bank_full, bank_release; busy: something is in the pipeline or claimed. Of consuming, stall_memory,
-    stall_operand, stall_bank, array_idle exactly one is 1 in each cycle.
+    stall_operand, stall_bank one is 1 in each cycle with a k block at hand. value_job: its weights are values.
     """
     rows, group_width = config.rows, group_bits(config)
     # An entry {last of its group, bank, output} goes down the line from stage 1 to the write.
@@ -88,7 +88,7 @@ def beat_sequencer(
         stall_memory.next = able[0] & (not beat_valid)
         stall_operand.next = operand_wait[0]
         stall_bank.next = bank_wait[0] & (not operand_wait[0])
-        array_idle.next = not active
+        value_job.next = not scaled
 
     @always_comb
     def offer():

@@ -21,6 +21,7 @@ def operand_loader(
     clear,
     load_enable,
     operand_ready,
+    loading,
     config: ChipConfig,
 ):
     """For each requested block, wait until it is full, read its words for the rows of the request in ascending
@@ -33,7 +34,7 @@ def operand_loader(
     operand_full (a bit a block); switch_1: the rows take over what was loaded; advance: the pipeline moves;
     read_enable, read_block, read_row, read_word: to the RAM; clear: with the last read of a block to be emptied;
     load_enable (a bit a row): the RAM's output register is for this row; operand_ready: the rows can switch at
-    the end of the next cycle.
+    the end of the next cycle; loading: the next block is full and on its way.
     """
     rows, row_end, words, word_end = config.rows, config.rows - 1, config.words, config.words - 1
     block_bits, row_bits, word_bits = bits_for(config.operand_blocks), bits_for(rows), bits_for(words)
@@ -72,6 +73,7 @@ def operand_loader(
         take.next = armed & ((not active) | (move[0] & ending[0]))
         request.ready.next = armed & ((not active) | (move[0] & ending[0]))
         operand_ready.next = loaded | (valid_2 & last_2)
+        loading.next = armed | active | valid_1 | valid_2
         read_word.next = word
 
     @always_seq(clk.posedge, reset=rst)

@@ -26,6 +26,7 @@ def operand_store(
     load_data,
     load_scale,
     operand_ready,
+    loading,
     config: ChipConfig,
 ):
     """Operand RAM addressed [block][row][word], a scale RAM [block][row], and a full bit a block.
@@ -33,7 +34,7 @@ def operand_store(
     Ports: clk, rst; request: see operand_loader; operand_write with operand_block, _row, _word, _data (V bytes),
     _scale (the same with every word of a block); operand_fill: this write completes the block for all rows;
     operand_full (a bit a block, set a cycle after the fill, cleared when a request has emptied it); switch_1,
-    load_enable, load_data, load_scale, operand_ready: to the rows, see operand_loader.
+    load_enable, load_data, load_scale, operand_ready: to the rows, loading: see operand_loader.
     """
     rows, words, word_end, blocks = config.rows, config.words, config.words - 1, config.operand_blocks
 
@@ -77,6 +78,7 @@ def operand_store(
         clear,
         load_enable,
         operand_ready,
+        loading,
         config=config,
     )
     operands = ram(

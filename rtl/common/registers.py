@@ -65,18 +65,33 @@ REGISTERS = {
 
 # Counters: 64 bits each, low word first; cleared by start.
 COUNTERS_BASE = 0x100
+CAUSES = (
+    "array_beats",  # the array consumes a beat
+    "wait_memory",  # a beat, or parameters of the vector unit, have not arrived
+    "wait_embedding",  # the vector unit embeds
+    "wait_normalisation",  # it normalises: mean to the quantised blocks
+    "wait_quantisation",  # it quantises: projections without activation, attention's values
+    "wait_activation",  # it applies the activation function and quantises
+    "wait_residual",  # it adds to the residual
+    "wait_softmax",  # scores, softmax weights or their sums are not there
+    "wait_kv_write",  # it drains K or V, or their writes are not answered
+    "wait_sampling",  # it samples, or logits are being written
+    "fill_drain",  # beats are on their way to the bank, operands on theirs to the rows, jobs change
+    "fetch",  # the next instruction is not there
+    "idle",  # outside the program: row table, results, start and end of a step
+)
+"""What each cycle of a run was spent on: exclusive, and together `cycles`. rtl/control/README.md has the rules."""
 COUNTERS = (
     "cycles",  # clock cycles while busy
-    "array_beats",  # beats consumed by the array
-    "stall_memory",  # array ready for a beat, stream empty
-    "stall_operand",  # array waits for an operand block
-    "stall_bank",  # array waits for a free accumulator bank
-    "array_idle",  # array has no job
+    *CAUSES,
     "read_beats",  # beats read from memory
     "write_beats",  # beats written to memory
     "instructions",  # instructions dispatched
     "vector_beats",  # beats issued into the vector pipeline
 )
+CAUSE_CODE = {name: COUNTERS.index(name) for name in CAUSES}
+CAUSE_BITS = 4
+assert max(CAUSE_CODE.values()) < 1 << CAUSE_BITS
 
 # Row table: one entry of 16 words a row.
 ROWS_BASE = 0x400

@@ -6,27 +6,17 @@ from myhdl import Signal, always_comb, concat, instances, intbv
 
 from rtl.common.config import ChipConfig
 from rtl.common.interfaces import ADDRESS_BITS
-from rtl.common.registers import COUNTERS
+from rtl.common.registers import CAUSE_BITS, CAUSES, COUNTERS
 from rtl.control.counters import counters
+from rtl.control.cycle_cause import cycle_cause
 from rtl.control.registers import registers
 from rtl.control.row_table import row_table
 from rtl.control.sequencer import sequencer
 from rtl.control.supervisor import supervisor
 from rtl.convert import module
 
-EVENTS = (
-    "cycles",
-    "array_beats",
-    "stall_memory",
-    "stall_operand",
-    "stall_bank",
-    "array_idle",
-    "read_beats",
-    "write_beats",
-    "instructions",
-    "vector_beats",
-)
-assert EVENTS == COUNTERS, "control() wires one event to each counter"
+EVENTS = ("read_beats", "write_beats", "instructions", "vector_beats")
+assert COUNTERS == ("cycles", *CAUSES, *EVENTS), "control() wires one event to each counter that is no cause"
 
 
 @module
@@ -97,7 +87,11 @@ def control(
     event_stall_memory,
     event_stall_operand,
     event_stall_bank,
-    event_array_idle,
+    operand_loading,
+    value_job,
+    vector_phase,
+    parameter_wait,
+    kv_barrier,
     event_read_beat,
     event_write_beat,
     event_vector_beat,
@@ -128,8 +122,8 @@ def control(
     rtl/README.md. fetch_*: instructions in; fetch_end is a level: the program's window is exhausted. instruction
     with stream_*, array_*, vector_*: instructions out, each engine with its own valid and ready. write_idle:
     nothing waits to be written or answered. sample_*, row_fault, result_*: see rtl/README.md. read_error_*,
-    write_error_*: held by the memory blocks until engine_reset. event_*: a bit for each counter. s_axi_*:
-    AXI4-Lite.
+    write_error_*: held by the memory blocks until engine_reset. event_*, operand_loading, value_job,
+    vector_phase, parameter_wait, kv_barrier: what the counters count. s_axi_*: AXI4-Lite.
     """
     start_request, reset_request, start, finished, ended = [Signal(bool(0)) for _ in range(5)]
     busy, done, failed, halt, progress = [Signal(bool(0)) for _ in range(5)]
@@ -144,9 +138,11 @@ def control(
     instruction_index, error_instruction = [Signal(intbv(0)[32:]) for _ in range(2)]
     write_data, row_data, count_data = [Signal(intbv(0)[32:]) for _ in range(3)]
     access_row = Signal(intbv(0)[6:])
-    access_word = Signal(intbv(0)[5:])
+    access_word = Signal(intbv(0)[6:])
     access_field = access_word(4, 0)
-    events = Signal(intbv(0)[len(COUNTERS) :])
+    events = Signal(intbv(0)[len(EVENTS) :])
+    in_step, fetching, counting = [Signal(bool(0)) for _ in range(3)]
+    cause = Signal(intbv(0)[CAUSE_BITS:])
 
     host = registers(
         clk,
@@ -249,6 +245,8 @@ def control(
         steps_done,
         instruction_index,
         dispatched,
+        in_step,
+        fetching,
         finished,
         run_error_valid,
         run_error_code,
@@ -318,22 +316,33 @@ def control(
         engine_reset,
         config,
     )
-    counts = counters(clk, rst, run_start, busy, events, access_read, access_word, count_data)
+    causes = cycle_cause(
+        clk,
+        run_start,
+        busy,
+        in_step,
+        fetching,
+        event_consuming,
+        event_stall_memory,
+        event_stall_operand,
+        event_stall_bank,
+        operand_loading,
+        value_job,
+        array_idle,
+        vector_phase,
+        vector_idle,
+        parameter_wait,
+        kv_barrier,
+        stream_idle,
+        write_idle,
+        counting,
+        cause,
+    )
+    counts = counters(clk, rst, run_start, busy, events, counting, cause, access_read, access_word, count_data)
 
     @always_comb
     def gather_events():
         progress.next = dispatched or event_consuming
-        events.next = concat(
-            event_vector_beat,
-            dispatched,
-            event_write_beat,
-            event_read_beat,
-            event_array_idle,
-            event_stall_bank,
-            event_stall_operand,
-            event_stall_memory,
-            event_consuming,
-            busy,
-        )
+        events.next = concat(event_vector_beat, dispatched, event_write_beat, event_read_beat)
 
     return instances()

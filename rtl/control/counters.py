@@ -1,45 +1,73 @@
-"""The event counters of a run."""
+"""The counters of a run."""
 
 from __future__ import annotations
 
-from myhdl import ConcatSignal, Signal, always, concat, instances, intbv
+from myhdl import Signal, always, always_comb, concat, instances, intbv
 
-from rtl.common.registers import COUNTERS
+from rtl.common.registers import CAUSE_BITS, CAUSES, COUNTERS
+from rtl.control.cause_bank import WIDTH, cause_bank
 from rtl.control.counter import counter
 from rtl.convert import module
 
-COUNT = len(COUNTERS)
-assert COUNT <= 16
+FIRST_EVENT = 1 + len(CAUSES)
+EVENT_COUNT = len(COUNTERS) - FIRST_EVENT
+assert FIRST_EVENT <= 1 << CAUSE_BITS and EVENT_COUNT == 4, "one word of the bank, or one counter, for each name"
 
 
 @module
-def counters(clk, rst, clear, busy, events, access_read, access_word, read_data):
+def counters(clk, rst, clear, busy, events, counting, cause, access_read, access_word, read_data):
     """One counter for each name in registers.COUNTERS; they count only while busy.
 
-    Ports: clk; rst; clear (pulse); busy; events (a bit for each counter, in the order of COUNTERS; bit 0, cycles,
-    is ignored: it counts busy). access_read, access_word (5 bits; held for two clocks): 2 * counter + (1 for the
-    high word); read_data: that word, two clocks later.
+    Ports: clk; rst; clear (pulse); busy; events: a bit for each counter behind the causes; counting, cause: see
+    cycle_cause; `cycles` counts the clocks of counting. access_read, access_word (6 bits; held for two clocks):
+    2 * counter + (1 for the high word); read_data: that word, two clocks later.
     """
-    counted = Signal(intbv(0)[COUNT:])
-    bits = [counted(i) for i in range(COUNT)]
-    values = [Signal(intbv(0)[64:]) for _ in range(COUNT)]
-    counter_of = [counter(clk, rst, clear, bits[i], values[i]) for i in range(COUNT)]
-    all_values = ConcatSignal(*reversed(values))
-    place = Signal(intbv(0)[10:])
+    event_bits = Signal(intbv(0)[EVENT_COUNT:])
+    bits = [event_bits(i) for i in range(EVENT_COUNT)]
+    cycles, event_0, event_1, event_2, event_3 = [Signal(intbv(0)[64:]) for _ in range(5)]
+    number = Signal(intbv(0)[CAUSE_BITS:])
+    clear_bank = Signal(bool(0))
+    of_cause = Signal(intbv(0)[WIDTH:])
+    chosen = Signal(intbv(0)[64:])
+
+    cycle_counter = counter(clk, rst, clear, counting, cycles)
+    counter_0 = counter(clk, rst, clear, bits[0], event_0)
+    counter_1 = counter(clk, rst, clear, bits[1], event_1)
+    counter_2 = counter(clk, rst, clear, bits[2], event_2)
+    counter_3 = counter(clk, rst, clear, bits[3], event_3)
+    bank = cause_bank(clk, clear_bank, cause, number, of_cause)
+
+    @always_comb
+    def address_bank():
+        clear_bank.next = rst or clear
+        number.next = access_word[1 + CAUSE_BITS : 1]
 
     @always(clk.posedge)
     def gate():
+        event_bits.next = 0
         if busy:
-            counted.next = events | 1
-        else:
-            counted.next = 0
+            event_bits.next = events
 
     @always(clk.posedge)
-    def read():
-        unused_shifted = intbv(0)[COUNT * 64 :]
+    def choose():
         if access_read:
-            place.next = concat(access_word, intbv(0)[5:])
-            unused_shifted[:] = all_values >> place
-            read_data.next = unused_shifted[32:]
+            if access_word[6:1] == 0:
+                chosen.next = cycles
+            elif access_word[6:1] < FIRST_EVENT:
+                chosen.next = concat(intbv(0)[64 - WIDTH :], of_cause)
+            elif access_word[6:1] == FIRST_EVENT:
+                chosen.next = event_0
+            elif access_word[6:1] == FIRST_EVENT + 1:
+                chosen.next = event_1
+            elif access_word[6:1] == FIRST_EVENT + 2:
+                chosen.next = event_2
+            else:
+                chosen.next = event_3
+
+    @always_comb
+    def read():
+        read_data.next = chosen[32:]
+        if access_word[0]:
+            read_data.next = chosen[64:32]
 
     return instances()

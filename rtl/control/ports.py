@@ -7,13 +7,15 @@ from myhdl import Signal, intbv
 from rtl.common.config import ChipConfig, bits_for
 from rtl.common.interfaces import ADDRESS_BITS
 from rtl.common.isa import INSTRUCTION_BITS
+from rtl.common.registers import CAUSE_BITS
 
 BITS = (
     "irq engine_reset freeze bus_quiet_read bus_quiet_write any_sample fetch_start fetch_end fetch_valid fetch_ready "
     "stream_valid stream_ready stream_idle array_valid array_ready array_idle vector_valid vector_ready vector_idle "
     "write_idle sample_done result_valid result_ready read_error_valid write_error_valid event_consuming "
-    "event_stall_memory event_stall_operand event_stall_bank event_array_idle event_read_beat event_write_beat "
-    "event_vector_beat s_axi_awvalid s_axi_awready s_axi_wvalid s_axi_wready s_axi_bvalid s_axi_bready s_axi_arvalid "
+    "event_stall_memory event_stall_operand event_stall_bank operand_loading value_job parameter_wait kv_barrier "
+    "event_read_beat event_write_beat event_vector_beat "
+    "s_axi_awvalid s_axi_awready s_axi_wvalid s_axi_wready s_axi_bvalid s_axi_bready s_axi_arvalid "
     "s_axi_arready s_axi_rvalid s_axi_rready clk rst"
 )
 
@@ -30,6 +32,7 @@ def control_ports(config: ChipConfig) -> dict[str, Signal]:
     widths |= dict.fromkeys(("program_size", "slots_used", "output_size", "logits_offset", "logits_stride"), 32)
     widths |= dict.fromkeys(("context_limit", "result_offset", "result_data", "s_axi_wdata", "s_axi_rdata"), 32)
     widths |= dict.fromkeys(("read_error_code", "write_error_code", "s_axi_wstrb"), 4)
+    widths |= {"vector_phase": CAUSE_BITS}
     widths |= dict.fromkeys(("instruction", "fetch_instruction"), INSTRUCTION_BITS)
     widths |= {"s_axi_awaddr": 12, "s_axi_araddr": 12, "s_axi_bresp": 2, "s_axi_rresp": 2}
     ports = {name: Signal(bool(0)) for name in BITS.split()}

@@ -126,7 +126,7 @@ def registers(
 
     Ports: clk; rst; start_request, reset_request (pulses, reset wins); busy, done, failed: status; ended: sets
     irq_status; irq: enabled and set. error_*, steps_done: read only words. steps ... context_limit: settings,
-    addresses with ADDRESS_BITS bits. access_read (level during a read), access_row (6), access_word (5, the low
+    addresses with ADDRESS_BITS bits. access_read (level during a read), access_row (6), access_word (6, the low
     part of the word address), row_write (pulse), write_data: to row table and counters, whose row_data and
     count_data come two clocks later. s_axi_*: the bus.
     """
@@ -192,7 +192,7 @@ def registers(
         place.next = word[4:]
         is_row.next = word >= ROWS_FIRST
         row.next = word[10:4] - ROWS_SHIFT
-        access_word.next = word[5:]
+        access_word.next = word[6:]
         access_row.next = row
         access_read.next = (state != state_t.IDLE) and not writing
         irq.next = irq_enable and irq_status

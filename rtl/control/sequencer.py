@@ -31,6 +31,8 @@ def sequencer(
     steps_done,
     instruction_index,
     dispatched,
+    in_step,
+    fetching,
     finished,
     error_valid,
     error_code,
@@ -77,7 +79,8 @@ def sequencer(
 
     Ports: clk; rst; start (pulse; only when idle); halt (level: drop everything, go idle); steps. run_start
     (pulse): clears faults and counters. steps_done; instruction_index: of the instruction last fetched in this
-    step; dispatched (pulse); finished (pulse: the run ended by itself); error_valid (pulse), error_code: OPCODE,
+    step; dispatched (pulse); in_step: between the row table and the results; fetching: the next instruction is
+    wanted; finished (pulse: the run ended by itself); error_valid (pulse), error_code: OPCODE,
     PROGRAM_END or NO_ROWS. row_active, row_sample, row_faulty, check, scan_start, scan_done, advance,
     advance_token, advance_sampled, retire: see row_table. fetch_end: level, the fetch has reached the end of the
     program and fetch_valid will not come again. sample_token is captured at sample_done. Results: one word for each
@@ -117,6 +120,11 @@ def sequencer(
     @always_comb
     def accept():
         fetch_ready.next = take
+
+    @always_comb
+    def tell():
+        fetching.next = (state == state_t.FETCH_WAIT) or ((state == state_t.FETCH) and not pending)
+        in_step.next = (state == state_t.FETCH_WAIT) or (state == state_t.FETCH) or (state == state_t.DRAIN)
 
     @always(clk.posedge)
     def keep_instruction():

@@ -41,6 +41,8 @@ def memory_read(
     idle,
     bus_quiet_read,
     read_beat,
+    kv_barrier,
+    parameter_wait,
     error_valid,
     error_code,
     error_address,
@@ -88,7 +90,8 @@ def memory_read(
     freeze it stays so until rst). error_*: held until rst; the first counts, and acts like freeze at once.
     idle: no instruction queued or at work, no beat outstanding or inside; the prefetch of the program and the
     word at an output are not looked at, except that a parameter word not yet taken is seen.
-    read_beat: a beat was accepted from the bus.
+    read_beat: a beat was accepted from the bus. kv_barrier: nothing comes, since ATTEND waits for writes of K or V.
+    parameter_wait: nothing comes to the array, since parameters before it wait for the vector unit.
     """
     width = config.bus_bits
     RESPONSE, WINDOW = int(ErrorCode.READ_RESPONSE), int(ErrorCode.WINDOW)
@@ -105,6 +108,7 @@ def memory_read(
     queue = fifo(clk, rst, queue_in, queued, queue_count, depth=2, width=INSTRUCTION_BITS, distributed=True)
 
     stream_idle = Signal(False)
+    barred = Signal(False)
     stretch = Descriptor()
     stream = weight_stream(
         clk,
@@ -123,6 +127,7 @@ def memory_read(
         pass_tokens,
         kv_done,
         stream_idle,
+        barred,
         queued.payload,
         queued.valid,
         queued.ready,
@@ -307,6 +312,8 @@ def memory_read(
     def report():
         idle.next = (queue_count == 0) and stream_idle and splitter_idle and unreserved and not gearbox_busy
         error_valid.next = response_error or window_error
+        kv_barrier.next = barred and splitter_idle and unreserved
+        parameter_wait.next = to_gearbox.valid and parameter_valid and not (to_gearbox.ready or parameter_ready)
         halt.next = freeze or response_error or window_error
         if response_error:
             error_code.next = RESPONSE

@@ -29,6 +29,7 @@ def weight_stream(
     pass_tokens,
     kv_done,
     idle,
+    barred,
     instruction,
     instruction_valid,
     instruction_ready,
@@ -49,6 +50,7 @@ def weight_stream(
     It checks no window: that is done for each burst. Opcodes without a stream part are dropped.
 
     freeze: no new instruction is begun. idle: nothing at work; what is queued in front is not seen.
+    barred: at the barrier, all that came before handed on.
     Latency from instruction_valid: 2 cycles, serial multiplications (MATMUL: bits of groups; EMBED: bits of
     the token id; ATTEND: bits of slot and of K groups) added.
     """
@@ -131,6 +133,7 @@ def weight_stream(
     def look():
         free.next = ready or not valid
         idle.next = (state == IDLE) and not valid
+        barred.next = (state == BARRIER) and not valid
         instruction_ready.next = state == DONE
         opcode.next = instruction[opcode_high:opcode_low]
         k_blocks.next = concat(intbv(0)[BEATS_BITS - 16 :], instruction[width_high:width_low])

@@ -10,6 +10,7 @@ from rtl.array.array import array
 from rtl.common.config import ChipConfig, bits_for
 from rtl.common.interfaces import ADDRESS_BITS
 from rtl.common.isa import INSTRUCTION_BITS
+from rtl.common.registers import CAUSE_BITS
 from rtl.common.unused import unused
 from rtl.control.control import control
 from rtl.convert import Converted, convert, module
@@ -122,8 +123,10 @@ def mozg(
     read_error_valid, write_error_valid = _bit(), _bit()
     read_error_code, write_error_code = _vector(4), _vector(4)
     read_error_address, write_error_address = _vector(ADDRESS_BITS), _vector(ADDRESS_BITS)
-    consuming, stall_memory, stall_operand, stall_bank, without_job = [_bit() for _ in range(5)]
+    consuming, stall_memory, stall_operand, stall_bank = [_bit() for _ in range(4)]
     read_beat, write_beat, vector_beat = [_bit() for _ in range(3)]
+    operand_loading, value_job, parameter_wait, kv_barrier = [_bit() for _ in range(4)]
+    vector_phase = _vector(CAUSE_BITS)
 
     # Memory to array and vector unit
     beat_data, beat_valid, beat_ready = _vector(config.bus_bits), _bit(), _bit()
@@ -228,7 +231,11 @@ def mozg(
         event_stall_memory=stall_memory,
         event_stall_operand=stall_operand,
         event_stall_bank=stall_bank,
-        event_array_idle=without_job,
+        operand_loading=operand_loading,
+        value_job=value_job,
+        vector_phase=vector_phase,
+        parameter_wait=parameter_wait,
+        kv_barrier=kv_barrier,
         event_read_beat=read_beat,
         event_write_beat=write_beat,
         event_vector_beat=vector_beat,
@@ -274,6 +281,8 @@ def mozg(
         idle=stream_idle,
         bus_quiet_read=bus_quiet_read,
         read_beat=read_beat,
+        kv_barrier=kv_barrier,
+        parameter_wait=parameter_wait,
         error_valid=read_error_valid,
         error_code=read_error_code,
         error_address=read_error_address,
@@ -387,7 +396,8 @@ def mozg(
         stall_memory=stall_memory,
         stall_operand=stall_operand,
         stall_bank=stall_bank,
-        array_idle=without_job,
+        operand_loading=operand_loading,
+        value_job=value_job,
         beat_data=beat_data,
         beat_valid=beat_valid,
         beat_ready=beat_ready,
@@ -479,6 +489,7 @@ def mozg(
         sample_done=sample_done,
         row_fault=row_fault,
         vector_beat=vector_beat,
+        vector_phase=vector_phase,
         config=config,
     )
     return instances()

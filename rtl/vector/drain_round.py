@@ -53,6 +53,7 @@ def drain_round(
     group_end,
     last_read,
     go,
+    waits,
     round_data,
     *,
     config,
@@ -65,7 +66,8 @@ def drain_round(
     Ports: clk; the counters and properties of the round (thread_drain); index_after: index of the block that
     follows; blocks: index at which the job ends; last_column: last column of a group; conditions
     (thread_drain); job_end, group_end: the round is the last of its job, of its group; last_read: it is the
-    last to read its bank; go: it may be handed on; round_data.
+    last to read its bank; go: it may be handed on; waits: what for, where the vector unit cannot help it: {credit of
+    the KV writer, inverse, parameters, bank}; round_data.
     """
     rom = PROPERTIES
     selected = Signal(intbv(0)[7:])
@@ -139,6 +141,12 @@ def drain_round(
             or (kind == LOGITS_OUT and not logits_there)
             or (kind == WEIGHTED and not inverse_there)
             or (waits_landing and not drained)
+        )
+        waits.next = concat(
+            writes_kv and not kv_there,
+            kind == WEIGHTED and not inverse_there,
+            (reads_ring_a and not ring_a_there) or (reads_ring_b and not ring_b_there),
+            reads_bank and not bank_there,
         )
         job_end.next = job_ends
         group_end.next = group_ends

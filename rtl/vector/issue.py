@@ -60,6 +60,7 @@ def issue(
     busy_d,
     busy_s,
     active_instruction,
+    phase,
     issue_valid,
     issue_control,
     *,
@@ -70,7 +71,8 @@ def issue(
     Issues nothing whose sources have not landed, or whose destination has no room; the lanes never stall.
     Between a grant and its control word lie 2 cycles.
 
-    Ports: as rtl/README.md and rtl/vector/README.md name them; kv_instruction is active_instruction.
+    Ports: as rtl/README.md and rtl/vector/README.md name them; kv_instruction is active_instruction; phase: see
+    drain_phase.
     """
     rows = config.rows
     width = round_bits(config)
@@ -87,7 +89,7 @@ def issue(
     queued_valid, queued_ready, queue_empty, drain_idle = [Signal(bool(0)) for _ in range(4)]
     ring_a_blocks, ring_b_blocks = [Signal(intbv(0)[16:]) for _ in range(2)]
     kv_take, kv_room, logits_take, logits_few, logits_room = [Signal(bool(0)) for _ in range(5)]
-    softmax_start, drain_landed, softmax_landed = [Signal(bool(0)) for _ in range(3)]
+    softmax_start, drain_landed, softmax_landed, softmax_waits = [Signal(bool(0)) for _ in range(4)]
     score_ready, score_take, inverse_ready, inverse_take = [Signal(intbv(0)[2:]) for _ in range(4)]
     scores_end, inverses_end, scores_buffer, inverses_buffer = [Signal(bool(0)) for _ in range(4)]
     drain_quiet, softmax_quiet = [Signal(intbv(0)[4:]) for _ in range(2)]
@@ -150,8 +152,10 @@ def issue(
         inverse_take,
         drain_landed,
         pipeline_busy,
+        softmax_waits,
         sample_done,
         drain_idle,
+        phase,
         d_round_valid,
         d_round_ready,
         d_round_data,
@@ -171,6 +175,7 @@ def issue(
         score_take,
         operand_full,
         softmax_landed,
+        softmax_waits,
         s_round_valid,
         s_round_ready,
         s_round_data,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from rtl.common.config import ChipConfig, bits_for
+from rtl.common.registers import CAUSE_CODE
 from rtl.vector.control_word import (
     Add1,
     Add2,
@@ -222,6 +223,20 @@ AFTER_LANDING = (  # its first round waits until every earlier beat of the threa
     Kind.VALUE_QUANTISE,
     Kind.NOISE_2,
     Kind.LOGIT,
+)
+PHASES = {
+    "wait_embedding": (Kind.EMBED,),
+    "wait_normalisation": (Kind.MEAN, Kind.VARIANCE, Kind.SPREAD, Kind.DEVIATION, Kind.NORMALISE),
+    "wait_quantisation": (Kind.QUANTIZE, Kind.WEIGHTED),
+    "wait_activation": (Kind.ACTIVATE,),
+    "wait_residual": (Kind.RESIDUAL,),
+    "wait_softmax": (Kind.SCORE, Kind.SOFTMAX, Kind.INVERSE),
+    "wait_kv_write": (Kind.KEY, Kind.VALUE, Kind.VALUE_QUANTISE),
+    "wait_sampling": (Kind.NOISE_1, Kind.NOISE_2, Kind.LOGIT, Kind.LOGITS_OUT),
+}
+"""The counter of the cycles in which the array waits for a pass."""
+PHASE_CODES = tuple(
+    next((CAUSE_CODE[cause] for cause, kinds in PHASES.items() if kind in kinds), 0) for kind in range(1 << KIND_BITS)
 )
 PROPERTIES = tuple(
     sum(

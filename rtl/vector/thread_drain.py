@@ -8,6 +8,7 @@ from rtl.common.config import bits_for
 from rtl.common.isa import FIELDS, Epilogue, Opcode
 from rtl.convert import module
 from rtl.vector.drain_jobs import drain_jobs
+from rtl.vector.drain_phase import drain_phase
 from rtl.vector.drain_round import drain_round
 from rtl.vector.passes import KIND_BITS, Kind, round_bits
 
@@ -53,8 +54,10 @@ def thread_drain(
     inverse_take,
     landed,
     pipeline_busy,
+    softmax_waits,
     sample_done,
     idle,
+    phase,
     round_valid,
     round_ready,
     round_data,
@@ -73,8 +76,8 @@ def thread_drain(
     pulse, thread S begins its jobs; bank_full, operand_full; ring_*_blocks: blocks of 32 present in a ring,
     ring_*_free (pulses) with ring_free_blocks; kv_*, logits_room: credit for this round and those on their
     way; inverse_ready (2), inverse_take (2, pulses); landed: the walker is idle and all its beats can be
-    read; pipeline_busy: also of what leaves the unit; sample_done: pulse; idle: no instruction; round_*:
-    stream of rounds.
+    read; pipeline_busy: also of what leaves the unit; softmax_waits: thread S waits for scores; sample_done:
+    pulse; idle: no instruction; phase: see drain_phase; round_*: stream of rounds.
     """
     rows = config.rows
     column_bits = bits_for(config.columns)
@@ -120,6 +123,8 @@ def thread_drain(
 
     job_end, group_end, last_read, go, valid, drained, handing = [Signal(bool(0)) for _ in range(7)]
     prepared = Signal(intbv(0)[round_bits(config) :])
+    waits = Signal(intbv(0)[4:])
+    checking, lanes_rest = [Signal(bool(0)) for _ in range(2)]
 
     jobs = drain_jobs(
         clk,
@@ -173,9 +178,11 @@ def thread_drain(
         group_end,
         last_read,
         go,
+        waits,
         prepared,
         config=config,
     )
+    phases = drain_phase(kind, checking, waits, lanes_rest, phase)
 
     @always_comb
     def unpack():
@@ -209,6 +216,8 @@ def thread_drain(
         round_valid.next = valid
         drained.next = landed and not valid
         handing.next = state == CHECK and go and (round_ready or not valid)
+        checking.next = state == CHECK
+        lanes_rest.next = softmax_waits and not pipeline_busy and not valid
 
     @always_comb
     def take_bank():

@@ -28,6 +28,7 @@ def thread_softmax(
     score_take,
     operand_full,
     landed,
+    waiting,
     round_valid,
     round_ready,
     round_data,
@@ -42,7 +43,8 @@ def thread_softmax(
 
     Ports: clk, rst; start: a pulse; heads, head_blocks, weight_block: of the ATTEND, stable until all its
     jobs are done; pass_*; score_ready (2): scores of the job in this buffer have landed, score_take (2,
-    pulses) clears it; operand_full; landed: every beat of this thread has; round_*: stream of rounds.
+    pulses) clears it; operand_full; landed: every beat of this thread has; waiting: for a start, or for
+    scores; round_*: stream of rounds.
     """
     column_bits = bits_for(config.columns)
     count_bits = bits_for(config.context) - 4
@@ -87,6 +89,7 @@ def thread_softmax(
     def drive():
         free.next = round_ready or not valid
         round_valid.next = valid
+        waiting.next = (state == IDLE) or (state == SCORES)
 
     @always(clk.posedge)
     def look_up():

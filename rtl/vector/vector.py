@@ -81,6 +81,7 @@ def vector(
     sample_done,
     row_fault,
     vector_beat,
+    vector_phase,
     *,
     config: ChipConfig,
 ):
@@ -88,7 +89,7 @@ def vector(
     rtl/vector/README.md.
 
     Ports: as rtl/README.md, 'Interfaces between engines', names them; vector_beat: a beat has entered the
-    lanes (counter).
+    lanes (counter); vector_phase: what it is at (CAUSE_CODE).
     """
     level_bits = ring_bits(config) + 1
     free_bits = level_bits - (config.words - 1).bit_length()
@@ -146,6 +147,7 @@ def vector(
         busy_d,
         busy_s,
         active,
+        vector_phase,
         control_valid,
         control,
         config=config,

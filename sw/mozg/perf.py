@@ -23,10 +23,6 @@ from .device.memory import MemoryConfig
 from .layout import ceil_div
 from .measure import StepCost
 
-# Counters that are not a cause of a cycle.
-NO_CAUSES = ("cycles", "read_beats", "write_beats", "instructions", "vector_beats")
-CAUSES = tuple(name for name in registers.COUNTERS if name not in NO_CAUSES)
-
 
 def matrix_products(image: Image, cost: StepCost) -> int:
     """Products of weights that a step's results need."""
@@ -161,7 +157,7 @@ def report(image: Image, memory: MemoryConfig, costs: Sequence[StepCost]) -> Rep
     done = sum(matrix_products(image, cost) for cost in costs) + attention
     possible = peak_products(image) * cycles * memory.reader_share
     energy = [energy_counts(image, cost) for cost in costs]
-    causes = {name: sum_of(name) / cycles for name in CAUSES if name in costs[0].counters}
+    causes = {name: sum_of(name) / cycles for name in registers.CAUSES if name in costs[0].counters}
     return Report(
         kind=costs[0].kind,
         steps=steps,

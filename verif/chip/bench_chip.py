@@ -22,7 +22,7 @@ from mozg.driver import Driver, Row
 from mozg.random_checkpoint import make_random_checkpoint
 from mozg.verify import Lockstep
 from rtl.common.config import ChipConfig
-from rtl.common.registers import ErrorCode
+from rtl.common.registers import CAUSES, ErrorCode
 from rtl.convert import Converted
 from verif.benches import configuration
 from verif.device import chip_agent
@@ -98,9 +98,10 @@ def open_pair(dut, image: Image) -> Lockstep:
 
 
 def check(lockstep: Lockstep, rows: list[Row]) -> list[int | None]:
-    """One step on both; the tokens of the rows."""
+    """One step on both; the tokens of the rows. Every cycle of the chip has one cause."""
     result, _, difference = lockstep.step(rows)
     assert difference is None, difference
+    assert sum(result.counters[cause] for cause in CAUSES) == result.counters["cycles"] > 0
     return result.tokens[0]
 
 

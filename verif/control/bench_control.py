@@ -8,12 +8,12 @@ from pathlib import Path
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles
+from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
 from rtl.common.config import ChipConfig
 from rtl.common.isa import Epilogue, Opcode, encode
-from rtl.common.registers import ID_VALUE, REGISTERS, ErrorCode, RowFlag, all_registers
+from rtl.common.registers import CAUSE_CODE, CAUSES, COUNTERS, ID_VALUE, REGISTERS, ErrorCode, RowFlag, all_registers
 from rtl.control.control import control
 from rtl.control.ports import control_ports
 from rtl.convert import Converted, convert
@@ -21,17 +21,7 @@ from verif import benches
 from verif.control.engines import CONCERNED, Engines, RowModel, passes
 from verif.runner import settings
 
-COUNTERS_OF_EVENTS = {
-    "cycles": "cycles",
-    "array_beats": "consuming",
-    "stall_memory": "stall_memory",
-    "stall_operand": "stall_operand",
-    "stall_bank": "stall_bank",
-    "array_idle": "array_idle",
-    "read_beats": "read_beat",
-    "write_beats": "write_beat",
-    "vector_beats": "vector_beat",
-}
+EVENTS_COUNTED = {"read_beats": "read_beat", "write_beats": "write_beat", "vector_beats": "vector_beat"}
 
 
 def build(out_dir: Path, chip: ChipConfig) -> Converted:
@@ -89,6 +79,17 @@ class TB:
             for name in ("control", "slot", "position", "token", "fault"):
                 value, wanted = await self.read(f"row{i}_{name}"), getattr(row, name)
                 assert value == wanted, f"row {i} {name} is {value:#x}, expected {wanted:#x}"
+
+    async def check_counters(self) -> dict[str, int]:
+        """All but `instructions` as the engines counted them; causes together are all cycles."""
+        found = {}
+        for name in COUNTERS:
+            low, high = await self.read(f"count_{name}_low"), await self.read(f"count_{name}_high")
+            found[name] = high << 32 | low
+            wanted = self.engines.counts.get(EVENTS_COUNTED.get(name, name), 0)
+            assert name == "instructions" or found[name] == wanted, f"{name} is {found[name]}, expected {wanted}"
+        assert sum(found[name] for name in CAUSES) == found["cycles"]
+        return found
 
     async def wait_end(self, limit: int = 3000) -> int:
         for _ in range(limit):
@@ -234,13 +235,75 @@ async def runs_dispatch_the_program_and_advance_the_rows(dut):
             wanted = [i for i in engines.program if engine in CONCERNED[Opcode(i[0])]] * done
             assert taken == [int.from_bytes(i, "little") for i in wanted], engine
         assert await tb.read("count_instructions_low") == done * len(engines.program)
-        for name, event in COUNTERS_OF_EVENTS.items():
-            value = await tb.read(f"count_{name}_low")
-            assert value == engines.counts[event], f"{name} is {value}, expected {engines.counts[event]}"
-            assert await tb.read(f"count_{name}_high") == 0
+        await tb.check_counters()
         assert await tb.read("irq_status") == 1 and int(dut.irq.value) == enabled
         await tb.write("irq_status", 1)
         assert await tb.read("irq_status") == 0 and int(dut.irq.value) == 0
+
+
+def situations() -> list[tuple[str, dict[str, object]]]:
+    """(cause, what the engines show) of every way to each cause, while the program waits for the engines to end."""
+    rest = {"array_idle": True, "vector_idle": True, "stream_idle": True, "write_idle": True}
+    ways: list[tuple[str, dict[str, object]]] = [
+        ("array_beats", {"array": "consuming"}),
+        ("wait_memory", {"array": "stall_memory"}),
+        ("wait_memory", {**rest, "stream_idle": False}),
+        ("wait_kv_write", {"array": "stall_memory", "kv_barrier": True}),
+        ("wait_kv_write", {**rest, "stream_idle": False, "kv_barrier": True}),
+        ("wait_softmax", {"array": "stall_operand", "value_job": True}),
+        ("fill_drain", {"array": "stall_operand", "operand_loading": True}),
+        ("fill_drain", {"array": "stall_operand", "vector_idle": True, "stream_idle": False}),
+        ("fill_drain", {**rest, "array_idle": False}),
+        ("idle", rest),
+    ]
+    for cause in [name for name in CAUSES if name.startswith("wait_") or name == "fill_drain"]:
+        at = {"vector_phase": CAUSE_CODE[cause]}
+        ways += [
+            (cause, {**at, "array": "stall_memory", "parameter_wait": True}),
+            (cause, {**at, "array": "stall_operand"}),
+            (cause, {**at, "array": "stall_bank"}),
+            (cause, {**at, **rest, "vector_idle": False}),
+            (cause, {**at, **rest, "write_idle": False}),
+        ]
+    return ways
+
+
+@cocotb.test()
+async def every_cause_is_counted_when_it_is_forced(dut):
+    tb = TB(dut, "causes")
+    await tb.begin()
+    await tb.settle(1, tb.config.context, tb.config.slots)
+    await tb.write_rows([tb.a_row(stops=(0xFFFFFFFF, 0xFFFFFFFF)) for _ in range(tb.config.rows)])
+    engines = tb.engines
+    for way, (cause, shown) in enumerate(situations()):
+        engines.forget()
+        engines.program, engines.tokens, engines.faults = [encode(Opcode.END)], [[9] * tb.config.rows], [0]
+        engines.events, engines.forced = True, {"vector_idle": False}
+        await tb.write("row0_control", 3)
+        await tb.write("control", 1)
+        while not int(dut.in_step.value) or int(dut.fetching.value):
+            await FallingEdge(dut.clk)
+        length = tb.rng.choice((1, 2, 3, tb.rng.randrange(4, 100), 300, 700))
+        # Idle engines end the step soon.
+        if cause == "idle":
+            length = 3
+        engines.forced = {"vector_idle": False, **shown}
+        before = dict(engines.counts)
+        for _ in range(length):
+            await FallingEdge(dut.clk)
+        await ReadOnly()
+        assert engines.counts.get(cause, 0) - before.get(cause, 0) >= length, f"way {way}, {cause}: {engines.counts}"
+        await FallingEdge(dut.clk)
+        engines.forced = {"array_idle": True, "vector_idle": True, "stream_idle": True, "write_idle": True}
+        assert await tb.wait_end() == 2
+        counted = await tb.check_counters()
+        assert counted["fetch"] > 0 and counted["idle"] > 0 and counted[cause] >= length
+    # Before the first instruction nothing is known of it, whatever else waits.
+    engines.forget()
+    engines.program, engines.forced = [], {"vector_idle": False}
+    await tb.write("row0_control", 3)
+    assert await tb.run() == 4
+    assert (await tb.check_counters())["fetch"] > 0
 
 
 @cocotb.test()

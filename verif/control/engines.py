@@ -9,6 +9,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 
 from rtl.common.config import ChipConfig, bits_for
 from rtl.common.isa import Opcode
+from rtl.common.registers import CAUSE_CODE, CAUSES
 
 CONCERNED = {
     Opcode.TABLE: ("stream",),
@@ -18,12 +19,42 @@ CONCERNED = {
     Opcode.ATTEND: ("stream", "array", "vector"),
     Opcode.END: (),
 }
-EVENTS = ("consuming stall_memory stall_operand stall_bank array_idle read_beat write_beat vector_beat").split()
+EVENTS = ("read_beat", "write_beat", "vector_beat")
+ARRAY = ("consuming", "stall_memory", "stall_operand", "stall_bank")
+LEVELS = ("operand_loading", "value_job", "parameter_wait", "kv_barrier")
+SEEN = ("array_idle", "vector_idle", "stream_idle", "write_idle", "in_step", "fetching")
+PHASES = [CAUSE_CODE[name] for name in CAUSES if name.startswith("wait_") or name == "fill_drain"]
 INPUTS = (
     "bus_quiet_read bus_quiet_write fetch_end fetch_instruction fetch_valid stream_ready stream_idle array_ready "
     "array_idle vector_ready vector_idle write_idle sample_token sample_done row_fault result_ready read_error_valid "
     "read_error_code read_error_address write_error_valid write_error_code write_error_address"
 ).split()
+
+
+def cause_of(array: str, phase: str, **seen: int) -> str:
+    """The table of causes of rtl/control/README.md: the first line that holds. array: an event of ARRAY or none."""
+    barrier = "wait_kv_write" if seen["kv_barrier"] else "wait_memory"
+    table = (
+        (array == "consuming", "array_beats"),
+        (array == "stall_memory", phase if seen["parameter_wait"] else barrier),
+        (array == "stall_operand" and (seen["operand_loading"] or seen["vector_idle"]), "fill_drain"),
+        (array == "stall_operand" and seen["value_job"] and phase != "fill_drain", "wait_softmax"),
+        (array in ("stall_operand", "stall_bank"), phase),
+        (not seen["in_step"], "idle"),
+        (seen["fetching"], "fetch"),
+        (not seen["array_idle"], "fill_drain"),
+        (not seen["vector_idle"], phase),
+        (not seen["stream_idle"], barrier),
+        (not seen["write_idle"], phase),
+        (True, "idle"),
+    )
+    return next(cause for holds, cause in table if holds)
+
+
+def random_levels(rng: random.Random) -> dict[str, object]:
+    """What array, vector unit and memory may show in a cycle."""
+    levels: dict[str, object] = {name: rng.random() < 0.3 for name in LEVELS}
+    return levels | {"array": rng.choice((*ARRAY, "", "")), "vector_phase": rng.choice(PHASES)}
 
 
 @dataclass
@@ -99,6 +130,7 @@ class Engines:
     fetched: int = -1
     counts: dict[str, int] = field(default_factory=dict)
     events: bool = False
+    forced: dict[str, object] = field(default_factory=dict)
     busy: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("stream", "array", "vector", "write"), 0))
     sample_in: int = -1
     step: int = -1
@@ -107,8 +139,18 @@ class Engines:
     def begin(self) -> None:
         for name in INPUTS:
             getattr(self.dut, name).value = 0
-        for name in EVENTS:
+        for name in EVENTS + ARRAY:
             getattr(self.dut, f"event_{name}").value = 0
+        for name in LEVELS:
+            getattr(self.dut, name).value = 0
+        self.dut.vector_phase.value = PHASES[0]
+
+    def see_cause(self) -> str:
+        """The cause of this cycle by the rules of rtl/control/README.md."""
+        dut = self.dut
+        seen = {name: int(getattr(dut, name).value) for name in (*LEVELS, *SEEN)}
+        array = next((name for name in ARRAY if int(getattr(dut, f"event_{name}").value)), "")
+        return cause_of(array, next(n for n, c in CAUSE_CODE.items() if c == int(dut.vector_phase.value)), **seen)
 
     def see_passes(self) -> None:
         dut, R = self.dut, self.config.rows
@@ -152,6 +194,16 @@ class Engines:
             getattr(dut, f"{side}_error_address").value = address
         for name in EVENTS:
             getattr(dut, f"event_{name}").value = int(self.events and rng.random() < 0.5)
+        if self.events:
+            what = self.forced or random_levels(rng)
+            for name in ARRAY:
+                getattr(dut, f"event_{name}").value = int(what.get("array") == name)
+            for name in LEVELS:
+                getattr(dut, name).value = int(what.get(name, False))
+            dut.vector_phase.value = what.get("vector_phase", PHASES[0])
+            for name in ("stream_idle", "array_idle", "vector_idle", "write_idle"):
+                if name in self.forced:
+                    getattr(dut, name).value = int(self.forced[name])
 
     def forget(self) -> None:
         self.fetched, self.sample_in, self.step, self.offering = -1, -1, -1, False
@@ -170,8 +222,10 @@ class Engines:
             for name in EVENTS:
                 self.counts[name] = self.counts.get(name, 0) + int(getattr(dut, f"event_{name}").value)
             self.counts["cycles"] = self.counts.get("cycles", 0) + 1
+            cause = self.see_cause()
+            self.counts[cause] = self.counts.get(cause, 0) + 1
         if int(dut.run_start.value):
-            self.counts = {"cycles": 1}
+            self.counts = {"cycles": 1, self.see_cause(): 1}
             for name in EVENTS:
                 self.counts[name] = int(getattr(dut, f"event_{name}").value)
         for name in self.busy:

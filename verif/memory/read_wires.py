@@ -33,6 +33,8 @@ def read_widths(config: ChipConfig) -> dict[str, int]:
         "idle": 0,
         "bus_quiet_read": 0,
         "read_beat": 0,
+        "kv_barrier": 0,
+        "parameter_wait": 0,
         "error_valid": 0,
         "error_code": 4,
         "error_address": 40,

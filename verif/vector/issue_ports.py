@@ -7,6 +7,7 @@ from pathlib import Path
 from myhdl import Signal, intbv
 
 from rtl.common.config import ChipConfig, bits_for
+from rtl.common.registers import CAUSE_BITS
 from rtl.convert import Converted, convert
 from rtl.vector.control_word import control_bits
 from rtl.vector.issue import issue
@@ -49,6 +50,7 @@ def issue_widths(config: ChipConfig) -> dict[str, int]:
         "busy_d": 0,
         "busy_s": 0,
         "active_instruction": 512,
+        "phase": CAUSE_BITS,
         "issue_valid": 0,
         "issue_control": control_bits(config),
     }

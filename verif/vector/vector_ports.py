@@ -7,6 +7,7 @@ from pathlib import Path
 from myhdl import Signal, intbv
 
 from rtl.common.config import ChipConfig, bits_for
+from rtl.common.registers import CAUSE_BITS
 from rtl.convert import Converted, convert
 from rtl.vector.vector import vector
 from verif.vector.issue_ports import issue_widths
@@ -15,7 +16,7 @@ from verif.vector.issue_ports import issue_widths
 def vector_widths(config: ChipConfig) -> dict[str, int]:
     """Port name -> bits; 0 is a single bit (bool)."""
     rows, wide = config.rows, 32 * config.lanes
-    inside = ("ring_", "busy_", "pipeline_busy", "active_instruction", "issue_")
+    inside = ("ring_", "phase", "busy_", "pipeline_busy", "active_instruction", "issue_")
     widths = {name: bits for name, bits in issue_widths(config).items() if not name.startswith(inside)}
     row_bits, word_bits = bits_for(rows), bits_for(config.words)
     return widths | {
@@ -61,6 +62,7 @@ def vector_widths(config: ChipConfig) -> dict[str, int]:
         "sample_token": 32 * rows,
         "row_fault": rows,
         "vector_beat": 0,
+        "vector_phase": CAUSE_BITS,
     }
 
 
