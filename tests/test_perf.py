@@ -12,9 +12,10 @@ from mozg.cli import main
 from mozg.compiler import compile_shape
 from mozg.device.memory import DDR4
 from mozg.measure import Meter, StepCost, measure_attention, random_image
-from mozg.perf import CAUSES, attention_products, matrix_products, peak_products, report, streamed_beats
+from mozg.perf import attention_products, matrix_products, peak_products, report, streamed_beats
 from mozg.shapes import parse_shape
 from rtl.common.config import PRESETS
+from rtl.common.registers import CAUSES
 
 SHAPE = "gpt2-124m,layers=2,heads=3,width=96,context=128,vocabulary=100"
 
