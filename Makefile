@@ -13,21 +13,24 @@ export YOWASP_CACHE_DIR := $(CURDIR)/build/yowasp
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages test lint format verilog sim demo train clean
+.PHONY: help setup packages test lint format verilog sim synth asic demo train clean
 
 help: ## List targets and variables
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo; awk -F ' ## ' '/^# [A-Z]+ ## / { printf "  %-15s %s\n", substr($$1, 3), $$2 }' $(MAKEFILE_LIST)
 
-# BLOCK ## sim: a bench; none is the whole chip, ? lists them (default: none)
+# BLOCK ## sim: a bench, ? lists them; synth, asic: a bench's block or a module; none is the whole chip
 # SIM ## sim: icarus or verilator (default: the bench's own choice)
-# CHIP ## sim, verilog: tiny, edge or server (default: tiny)
+# CHIP ## sim, verilog, synth, asic: tiny, edge or server; synth, asic: also edge,rows=8 (default: tiny)
 # SEED ## sim: seed of stimulus and power-up state (default: 1)
 # WAVES ## sim: 1 writes an FST file and a GTKWave view of the ports
 # ONLY ## sim: a regular expression on names of tests
+# LIBERTY ## asic: standard cells, a Liberty file
+# SRAM ## asic: a folder of RAM macros, a Liberty file each; none: their area is not available
+# CLOCK ## asic: MHz (default: 250)
 # TEXT ## train: a UTF-8 text file
 # OUT ## train: the directory to write (default: trained/NAME of NAME.txt)
-# ARGS ## test, demo, train: further arguments of pytest, mozg demo, mozg.train
+# ARGS ## test, asic, demo, train: further arguments of pytest, verif.synth.asic, mozg demo, mozg.train
 # WORKERS ## test: processes at once (default: auto, one a core)
 # PYTHON ## setup: the Python to build on, 3.11 or newer (default: python3)
 
@@ -61,6 +64,14 @@ verilog: $(STAMP) ## Write the chip's Verilog to build/verilog/CHIP; CHIP=tiny|e
 sim: $(STAMP) ## Run the whole chip's bench, or BLOCK=name (? lists); SIM=icarus|verilator CHIP= SEED= WAVES=1 ONLY=test
 	$(BIN)/python -m verif.runner $(if $(BLOCK),'$(BLOCK)') $(if $(SIM),--sim $(SIM)) --chip $(CHIP) \
 	    --seed $(SEED) $(if $(WAVES),--waves) $(if $(ONLY),--only '$(ONLY)')
+
+synth: $(STAMP) ## Size and longest path of each module of the chip, or of BLOCK=name, in Yosys; CHIP=
+	@$(BIN)/python -m verif.synth.generic $(if $(BLOCK),'$(BLOCK)') --chip '$(CHIP)'
+
+asic: $(STAMP) ## Map the chip, or BLOCK=name, to the cells of LIBERTY=file: area, timing; CHIP= SRAM=folder CLOCK=MHz
+	@test -n "$(LIBERTY)" || { echo "name the standard cells: make asic LIBERTY=file.lib"; exit 1; }
+	@$(BIN)/python -m verif.synth.asic $(if $(BLOCK),'$(BLOCK)') --chip '$(CHIP)' --liberty '$(LIBERTY)' \
+	    $(if $(SRAM),--sram '$(SRAM)') $(if $(CLOCK),--clock $(CLOCK)) $(ARGS)
 
 demo: $(STAMP) ## Generate text with a small GPT on the simulated chip
 	$(BIN)/mozg demo $(ARGS)

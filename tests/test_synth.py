@@ -1,0 +1,140 @@
+"""The flows of verif/synth on small blocks: what they count, what they refuse, and how they say it."""
+
+import shutil
+
+import pytest
+import small_cells
+
+from verif import benches
+from verif.runner import BUILD
+from verif.synth import asic, generic
+from verif.synth.designs import Design, Module, chip_configuration, find
+from verif.synth.liberty import LibertyError, Library, cell_verilog, python_expression, verilog_expression
+from verif.synth.mapping import Mapper
+from verif.synth.rams import Macro, Ram, choose
+from verif.synth.yosys import SynthesisError
+
+FOLDER = BUILD / "test_synth"  # Yosys' wheel reads below the project only
+
+LATCH = "module top (input wire e, input wire d, output reg q);\nalways @* if (e) q = d;\nendmodule\n"
+LEAF = "module leaf (input wire a, output wire y);\nassign y = !a;\nendmodule\n"
+LOOP = """module top (input wire a, output wire y);
+wire back;
+leaf one (.a(y), .y(back));
+assign y = back & a;
+endmodule
+"""
+DRIVERS = """module top (input wire a, input wire b, output wire y);
+leaf one (.a(a), .y(y));
+leaf other (.a(b), .y(y));
+endmodule
+"""
+
+
+def written(name: str, **texts: str) -> Design:
+    """A design from texts, children first, `top` last."""
+    folder = FOLDER / name
+    folder.mkdir(parents=True, exist_ok=True)
+    modules = {}
+    for module, text in texts.items():
+        file = folder / f"{module}.v"
+        file.write_text(text)
+        modules[module] = Module(module, file, f"rtl.{module}.{module}", tuple(modules))
+    return Design("top", modules)
+
+
+@pytest.fixture(scope="module")
+def library():
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    file = FOLDER / "small.lib"
+    file.write_text(small_cells.text())
+    return Library(file)
+
+
+def test_a_fifo_is_its_memory_and_its_pointers():
+    design = find("fifo", "tiny")
+    figures = {f.source: f for f in generic.measure(design, FOLDER / "fifo")}
+    fifo, ram = figures["rtl/common/fifo.py"], figures["rtl/common/ram.py"]
+    assert ram.memories == "5x8" and ram.memory_bits == 40 and ram.flip_flops == 0
+    assert fifo.flip_flops == 10 and fifo.levels > 3 and "->" in fifo.path
+    assert "40 bits of memory; no latch" in generic.report(design, list(figures.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "message"),
+    [
+        ("latch", {"top": LATCH}, "Assertion failed"),
+        ("loop", {"leaf": LEAF, "top": LOOP}, "logic loop"),
+        ("drivers", {"leaf": LEAF, "top": DRIVERS}, "multiple conflicting drivers"),
+    ],
+)
+def test_latches_loops_and_second_drivers_are_refused(name, texts, message):
+    with pytest.raises(SynthesisError, match=message):
+        generic.measure(written(name, **texts), FOLDER / name / "out")
+
+
+def test_a_chip_can_be_changed_in_its_name():
+    config = chip_configuration("edge,rows=2,packed_multiplier=0")
+    assert (config.rows, config.packed_multiplier, config.name) == (2, False, "edge_rows2_packed_multiplier0")
+    with pytest.raises(benches.UnknownName, match="'speed=3' is not FIELD=NUMBER with one of rows, ports"):
+        chip_configuration("edge,speed=3")
+
+
+def test_an_unknown_block_lists_those_that_are():
+    with pytest.raises(benches.UnknownName, match="no block 'nothing' in tiny; there are: accumulator_ram, array"):
+        find("nothing", "tiny")
+    with pytest.raises(benches.UnknownName, match="several modules are a 'lutram', name one: lutram_depth"):
+        find("lutram", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("text", "verilog"),
+    [("!(A*B)", "~(A & B)"), ("A B + C'", "A & B | ~C"), ("(A+B)'", "~(A | B)"), ("!A(B^C)", "~A & (B^C)")],
+)
+def test_functions_of_liberty_become_verilog(text, verilog):
+    assert verilog_expression(text) == verilog
+    values = {"A": True, "B": False, "C": True}
+    assert isinstance(eval(python_expression(text), {}, values), bool)
+
+
+def test_cells_are_read(library):
+    assert library.gate_equivalent == 2.0 and library.buffer.name == "BUF2"
+    assert library.clock_gate.clock_gate_pins == ("EN", "CK", "GCK")
+    assert "always @(posedge CK) IQ <= D;" in cell_verilog(library.cells["DFF"])
+
+
+def test_what_is_no_liberty_file_is_told(tmp_path):
+    (tmp_path / "x.lib").write_text("module x; endmodule")
+    with pytest.raises(LibertyError, match="x.lib is no Liberty file: no library group"):
+        Library(tmp_path / "x.lib")
+    with pytest.raises(LibertyError, match="No such file"):
+        Library(tmp_path / "none.lib")
+
+
+def test_macros_are_the_smallest_that_are_fast_enough():
+    small, slow = Macro("small", 64, 32, 10.0, 2.0, 0.1), Macro("slow", 1024, 32, 20.0, 5.0, 0.1)
+    ram = Ram("ram_depth128_width64", 128, 64, 1, 1)
+    assert choose(ram, [small, slow], 4.0).area == 40.0
+    assert choose(ram, [small, slow], 6.0).area == 40.0
+    assert choose(Ram("x", 1024, 32, 1, 1), [small, slow], 6.0).macro == slow
+    assert choose(ram, [slow], 1.0).macro == slow and choose(ram, [], 4.0) is None
+
+
+def test_a_fifo_is_mapped_and_timed(library):
+    if shutil.which("sta") is None:
+        pytest.skip("OpenSTA is not installed")
+    design = find("fifo", "tiny")
+    result = asic.run(design, library, [], 100, gates=True, progress=lambda _: None)
+    cells = {name: mapped.cells for name, mapped in Mapper(library, 10).map(design).items()}
+    assert sum(kinds.get("DFF", 0) for kinds in cells.values()) == 10 + 40 + 8
+    assert sum(kinds.get("GATE", 0) for kinds in cells.values()) > 0
+    assert 0 < result.slack < 10 and result.gate_equivalents > 58 * 4
+    told = asic.report(result, 0)
+    assert "critical path: " in told and "rtl/common/fifo.py" in told
+
+
+def test_a_block_without_a_clock_is_timed_from_port_to_port(library):
+    if shutil.which("sta") is None:
+        pytest.skip("OpenSTA is not installed")
+    result = asic.run(find("fp32_greater", "tiny"), library, [], 100, gates=True, progress=lambda _: None)
+    assert result.paths[0].end[1] == "y"

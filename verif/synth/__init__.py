@@ -1,0 +1,1 @@
+"""The flows from Verilog to gates: see README.md."""

@@ -1,0 +1,212 @@
+"""`make asic LIBERTY=file`: a block or the whole chip in the cells of a library, with static timing.
+
+Each module is mapped for itself (Yosys, ABC) and timed within the whole (OpenSTA, no wires, ideal clock). Areas are
+of cells only: no wires, no clock tree, no utilisation. RAMs are black boxes, their area from the table of macros.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rtl.convert import HierarchyError
+from verif import benches
+from verif.synth import timing, yosys
+from verif.synth.designs import OUT, Design, chip_configuration, find
+from verif.synth.liberty import LibertyError, Library
+from verif.synth.mapping import Mapper
+from verif.synth.rams import Choice, Macro, Ram, choose, liberty, ram_of, read_macros
+from verif.synth.tables import table
+
+RAM_SHARE = 0.95  # of the period that a macro's access may take
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One module, without its children. um2 and gate equivalents of one instance; slack in ns, None without paths."""
+
+    name: str
+    source: str
+    instances: int
+    um2: float
+    gate_equivalents: float
+    flip_flops: int
+    slack: float | None
+    path: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """A design in a library. rams: macros by ram, None without a table."""
+
+    design: Design
+    library: Library
+    period: float
+    figures: list[Figures]
+    rams: dict[Ram, Choice | None]
+    paths: list[timing.Slack]
+
+    @property
+    def gate_equivalents(self) -> float:
+        """All cells of all instances, RAM macros not among them."""
+        return sum(f.instances * f.gate_equivalents for f in self.figures)
+
+    def under(self, name: str) -> float:
+        """Gate equivalents of one instance of a module with all that is under it."""
+        part = self.design.under(name)
+        counts = part.counts()
+        return sum(counts[f.name] * f.gate_equivalents for f in self.figures if f.name in counts)
+
+    @property
+    def slack(self) -> float:
+        return self.paths[0].slack if self.paths else self.period
+
+    @property
+    def megahertz(self) -> float:
+        return 1000 / (self.period - self.slack)
+
+
+def run(design: Design, library: Library, macros: list[Macro], megahertz: float, gates: bool, progress=print) -> Result:
+    """Map and time a design."""
+    period = 1000 / megahertz
+    mapper = Mapper(library, period, gates)
+    mapped = mapper.map(design, progress)
+    rams = {ram: choose(ram, macros, RAM_SHARE * period) for ram in map(ram_of, design.modules.values()) if ram}
+    directory = mapper.folder / "reports"
+    directory.mkdir(exist_ok=True)
+    boxes = directory / f"{design.top}_rams.lib"
+    boxes.write_text(liberty(rams, library.load / 4))
+    progress(f"time {design.top} at {megahertz:.0f} MHz")
+    paths = timing.analyse(design, mapped, library, [mapper.liberty, *([boxes] if rams else [])], period, directory)
+    worst: dict[str, timing.Slack] = {}
+    for path in paths:
+        worst.setdefault(path.end[0], path)
+    counts, figures = design.counts(), []
+    for name, module in design.modules.items():
+        if name not in mapped:
+            continue
+        area, path = mapped[name].area(library), worst.get(name)
+        shown = f"{described(design, path.start)} -> {path.end[1]}" if path else ""
+        figures.append(
+            Figures(
+                name,
+                module.source,
+                counts[name],
+                area,
+                area / library.gate_equivalent,
+                mapped[name].flip_flops(library),
+                path.slack if path else None,
+                shown,
+            )
+        )
+    return Result(design, library, period, figures, rams, paths)
+
+
+def described(design: Design, end: tuple[str, str]) -> str:
+    """`fp32_add.total_3[4]`, or the port's name alone for the top's own."""
+    module, name = end
+    return name if module == design.top else f"{design.modules[module].block.rsplit('.', 1)[-1]}.{name}"
+
+
+def report(result: Result, lanes: int) -> str:
+    """Tables of modules and RAMs, sums, the critical path. `lanes`: multiplier lanes, or 0."""
+    order = sorted(result.figures, key=lambda f: -f.instances * f.um2)
+    rows = [
+        (
+            f.name,
+            f.source,
+            f.instances,
+            round(f.um2),
+            round(f.gate_equivalents),
+            f.flip_flops,
+            round(f.instances * f.gate_equivalents),
+            f.slack,
+            f.path,
+        )
+        for f in order
+    ]
+    heads = ("module", "source", "instances", "um2", "GE", "flip-flops", "GE of all", "slack ns", "worst path into it")
+    lines = [table(heads, rows), ""]
+    counts = result.design.counts()
+    if result.rams:
+        rams = [
+            (r.name, counts[r.name], r.words, r.width, str(c) if c else "not available", c and round(c.area))
+            for r, c in result.rams.items()
+        ]
+        lines += [table(("RAM", "instances", "words", "bits", "macros", "um2"), rams), ""]
+    top, library = result.design.top, result.library
+    area = sum(f.instances * f.um2 for f in result.figures)
+    lines.append(
+        f"{top} in {library.name}: {area:,.0f} um2 of cells = {result.gate_equivalents:,.0f} gate equivalents of "
+        f"{library.gate_equivalent} um2, flip-flops {sum(f.instances * f.flip_flops for f in result.figures):,}"
+    )
+    if lanes:
+        lines.append(f"  a multiplier lane: {result.gate_equivalents / lanes:,.0f} gate equivalents ({lanes} lanes)")
+    if result.rams:
+        bits = sum(counts[ram.name] * ram.bits for ram in result.rams)
+        known = all(result.rams.values())
+        size = sum(counts[ram.name] * choice.area for ram, choice in result.rams.items() if choice)
+        lines.append(f"  RAM: {bits:,} bits, " + (f"{size:,.0f} um2 of macros" if known else "area not available"))
+    lines.append(
+        f"  clock {1000 / result.period:.0f} MHz: slack {result.slack:.2f} ns, so {result.megahertz:.0f} MHz; "
+        "typical, no wires, ideal clock"
+    )
+    if result.paths:
+        path = result.paths[0]
+        ends = (
+            f"{described(result.design, end)} ({result.design.modules[end[0]].source})"
+            for end in (path.start, path.end)
+        )
+        lines.append(f"  critical path: {' -> '.join(ends)}")
+    lines.append(f"  {yosys.version()}, {timing.version()}")
+    return "\n".join(lines)
+
+
+def lanes_of(design: Design) -> int:
+    """Multiplier lanes of a design: 32 a leaf."""
+    counts = design.counts()
+    return 32 * sum(count for name, count in counts.items() if name in ("dot_split", "dot_packed"))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m verif.synth.asic", description=__doc__)
+    parser.add_argument("block", nargs="?", default="", help="a bench's block or a module; none is the whole chip")
+    parser.add_argument("--liberty", required=True, help="standard cells: a Liberty file, or one packed by gzip")
+    parser.add_argument("--sram", help="folder with a Liberty file for each RAM macro; without it, no area of RAMs")
+    parser.add_argument("--chip", default="tiny", help="a preset, or one with fields changed: edge,packed_multiplier=0")
+    parser.add_argument("--clock", type=float, default=250, help="MHz (default: 250)")
+    parser.add_argument("--no-clock-gates", action="store_true", help="keep a multiplexer at each enabled flip-flop")
+    options = parser.parse_args(arguments)
+    start = time.monotonic()
+    try:
+        chip_configuration(options.chip)
+        library = Library(options.liberty)
+        macros = read_macros(Path(options.sram)) if options.sram else []
+        design = find(options.block, options.chip)
+        result = run(design, library, macros, options.clock, not options.no_clock_gates)
+        text = report(result, lanes_of(design))
+    except (benches.UnknownName, HierarchyError, yosys.SynthesisError, LibertyError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    file = OUT / "asic" / library.name / "reports" / f"{design.top}.json"
+    summary = {
+        "library": library.name,
+        "megahertz": 1000 / result.period,
+        "slack": result.slack,
+        "gate_equivalents": result.gate_equivalents,
+        "tools": [yosys.version(), timing.version()],
+        "modules": [asdict(figures) for figures in result.figures],
+        "rams": {ram.name: str(choice) for ram, choice in result.rams.items()},
+    }
+    file.write_text(json.dumps(summary, indent=1) + "\n")
+    print(text)
+    print(f"{yosys.relative(file)}, {time.monotonic() - start:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""What a flow works on: the modules under a block or a chip, children first, as they stand in build/."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtl.common.config import ChipConfig
+from rtl.convert import Converted
+from verif import benches
+from verif.runner import BUILD, alone
+
+OUT = BUILD / "synth"
+
+
+@dataclass(frozen=True)
+class Module:
+    """One Verilog module. block: the Python function it comes from; children: names of the modules it instantiates."""
+
+    name: str
+    file: Path
+    block: str
+    children: tuple[str, ...]
+
+    @property
+    def source(self) -> str:
+        """rtl/arith/fp32_add.py for rtl.arith.fp32_add.fp32_add."""
+        return "/".join(self.block.split(".")[:-1]) + ".py"
+
+    def instances(self) -> Counter[str]:
+        """How often each child stands in this module's text."""
+        text = self.file.read_text()
+        return Counter({child: len(re.findall(rf"^{child} \w+ \(", text, re.M)) for child in self.children})
+
+
+@dataclass(frozen=True)
+class Design:
+    """A top module with everything under it, children first."""
+
+    top: str
+    modules: dict[str, Module]
+
+    def under(self, name: str) -> Design:
+        """The design whose top is one of these modules."""
+        wanted: set[str] = set()
+
+        def visit(current: str) -> None:
+            if current not in wanted:
+                wanted.add(current)
+                for child in self.modules[current].children:
+                    visit(child)
+
+        visit(name)
+        return Design(name, {key: module for key, module in self.modules.items() if key in wanted})
+
+    def counts(self) -> Counter[str]:
+        """How often each module occurs in the flattened design."""
+        found: Counter[str] = Counter({self.top: 1})
+        for module in reversed(self.modules.values()):
+            for child, count in module.instances().items():
+                found[child] += count * found[module.name]
+        return found
+
+
+def chip_configuration(text: str) -> ChipConfig:
+    """A preset, or one with fields changed: `edge`, `edge,rows=8,packed_multiplier=0`."""
+    name, *changes = text.split(",")
+    config = benches.configuration(name)
+    known = {field.name: field.type for field in dataclasses.fields(config) if field.name != "name"}
+    for change in changes:
+        field, _, value = change.partition("=")
+        if field not in known or not value.isdigit():
+            raise benches.UnknownName(f"chip {text!r}: {change!r} is not FIELD=NUMBER with one of {', '.join(known)}")
+        # The name tells chips apart in the names of modules.
+        number = bool(int(value)) if known[field] == "bool" else int(value)
+        config = dataclasses.replace(config, name=f"{config.name}_{field}{value}", **{field: number})
+    return config
+
+
+def _design(top: Converted) -> Design:
+    modules = {}
+    for file in top.files:
+        record = json.loads(file.with_suffix(".json").read_text())
+        modules[record["name"]] = Module(record["name"], file, record["function"], tuple(record["children"]))
+    return Design(top.name, modules)
+
+
+def whole_chip(chip: str) -> Design:
+    """The chip, converted to build/verilog/<chip> if it is not there yet."""
+    from rtl.top.mozg import convert_chip
+
+    config = chip_configuration(chip)
+    directory = BUILD / "verilog" / config.name
+    with alone(directory):
+        return _design(convert_chip(config, directory))
+
+
+def find(block: str, chip: str) -> Design:
+    """The design that `block` names: a bench's block, or a module of the chip by its name or by its Python block.
+
+    No block is the whole chip. UnknownName lists what there is where none or several fit.
+    """
+    config = chip_configuration(chip)
+    if not block:
+        return whole_chip(chip)
+    named = [bench for bench in benches.BENCHES if bench.name == block and block != benches.WHOLE_CHIP]
+    if named and config == benches.configuration(config.name.split("_")[0]):
+        directory = OUT / "verilog" / f"{block}_{chip}"
+        with alone(directory):
+            return _design(named[0].build(directory, chip))
+    design = whole_chip(chip)
+    if block in design.modules:
+        return design.under(block)
+    variants = [name for name, module in design.modules.items() if module.block.rsplit(".", 1)[-1] == block]
+    if len(variants) == 1:
+        return design.under(variants[0])
+    if variants:
+        raise benches.UnknownName(f"several modules are a {block!r}, name one: {', '.join(sorted(variants))}")
+    blocks = sorted({module.block.rsplit(".", 1)[-1] for module in design.modules.values()})
+    raise benches.UnknownName(f"no block {block!r} in {chip}; there are: {', '.join(blocks)}")

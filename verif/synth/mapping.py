@@ -1,0 +1,131 @@
+"""From Verilog to the cells of a library, module by module: Yosys and ABC, results kept until something changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from verif.synth import yosys
+from verif.synth.designs import OUT, Design, Module
+from verif.synth.liberty import DONT_USE, Library
+from verif.synth.rams import ram_of
+
+# Against the long form of Yosys' own script: cut enumeration over wide nodes, buffers only for large fan-outs.
+ABC = (
+    "strash; ifraig; scorr; dc2; if -g -K 8 -C 16; st; dch; &get -n; &nf; &put; "
+    "buffer -N 16; topo; upsize {D}; dnsize {D}"
+)
+MULTIPLIER = Path(__file__).parent / "signed_multiplier.v"
+CLOCK_GATE_MINIMUM = 4  # flip-flops; fewer keep their multiplexers
+RECIPE = 2  # part of the key of what is kept
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """One module mapped, without its children. cells: count by cell; area in um2, the children's not in it."""
+
+    name: str
+    netlist: Path
+    cells: dict[str, int]
+
+    def area(self, library: Library) -> float:
+        return sum(count * library.cells[kind].area for kind, count in self.cells.items() if kind in library.cells)
+
+    def flip_flops(self, library: Library) -> int:
+        return sum(n for kind, n in self.cells.items() if kind in library.cells and library.cells[kind].group.of("ff"))
+
+
+class Mapper:
+    """Maps modules for one library and one clock period in ns. `gates`: enables become clock gates."""
+
+    def __init__(self, library: Library, period: float, gates: bool = True):
+        self.library, self.period = library, period
+        self.gate = library.clock_gate if gates else None
+        self.folder = OUT / "asic" / library.name
+        self.liberty = self.folder / f"{library.name}.lib"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.liberty.exists() or self.liberty.read_text() != library.text:
+            self.liberty.write_text(library.text)  # Yosys reads it below the project only
+
+    def key(self, module: Module, design: Design) -> str:
+        """What the netlist depends on: the module's text, its children's ports, the library, the recipe."""
+        digest = hashlib.sha256(module.file.read_bytes())
+        for child in module.children:
+            digest.update(design.modules[child].file.read_text().split(");")[0].encode())
+        digest.update(self.library.text.encode())
+        digest.update(MULTIPLIER.read_bytes())
+        digest.update(f"{self.period} {self.gate and self.gate.name} {ABC} {CLOCK_GATE_MINIMUM} {RECIPE}".encode())
+        return digest.hexdigest()[:16]
+
+    def script(self, module: Module, design: Design, netlist: Path) -> list[str]:
+        liberty = yosys.relative(self.liberty)
+        children = [f"read_verilog -lib {yosys.relative(design.modules[child].file)}" for child in module.children]
+        lines = [*children, f"read_verilog {yosys.relative(module.file)}"]
+        lines += [f"hierarchy -check -top {module.name}", "proc", "opt", "wreduce"]
+        lines += [f"techmap -map {yosys.relative(MULTIPLIER)}", "opt_clean", "synth -booth -noabc -run begin:check"]
+        if self.gate:
+            pins = ":".join(self.gate.clock_gate_pins)
+            lines.append(f"clockgate -pos {self.gate.name} {pins} -min_net_size {CLOCK_GATE_MINIMUM}")
+        dont_use = " ".join(f"-dont_use *{word}*" for word in DONT_USE)
+        lines += [f"dfflibmap -liberty {liberty}", "setundef -zero"]
+        lines.append(
+            f"abc -liberty {liberty} {dont_use} -constr {yosys.relative(self.folder / 'abc.constr')} "
+            f"-D {1000 * self.period:.0f} -script {yosys.relative(self.folder / 'abc.script')}"
+        )
+        lines += ["opt_clean -purge", *self._ties(), "rename -wire", "splitnets", "opt_clean -purge"]
+        lines += [f"tee -q -o {yosys.relative(netlist.with_suffix('.json'))} stat -json"]
+        lines += [f"write_verilog -noattr -noexpr -nohex {yosys.relative(netlist)}"]
+        return lines
+
+    def _ties(self) -> list[str]:
+        pairs = []
+        for option, value in (("-hicell", "1"), ("-locell", "0")):
+            cells = [cell for cell in self.library.cells.values() if not cell.pins("input")]
+            found = [(cell, pin) for cell in cells for pin, text in cell.functions.items() if text == value]
+            if found:
+                cell, pin = min(found, key=lambda item: item[0].area)
+                pairs.append(f"{option} {cell.name} {pin}")
+        return [f"hilomap -singleton {' '.join(pairs)}"] if pairs else []
+
+    def map(self, design: Design, progress: Callable[[str], None] = lambda _: None) -> dict[str, Mapped]:
+        """Every module of the design but the RAM macros; maps those that changed.
+
+        A process each: in one process, what was mapped before changes the result of what follows.
+        """
+        (self.folder / "abc.script").write_text(
+            ABC.replace("{D}", f"-D {1000 * self.period:.0f}").replace("; ", "\n") + "\n"
+        )
+        load = self.library.load * self.library.femtofarads
+        (self.folder / "abc.constr").write_text(f"set_driving_cell {self.library.buffer.name}\nset_load {load:.3f}\n")
+        netlists, todo = {}, []
+        for module in design.modules.values():
+            if ram_of(module):
+                continue
+            netlists[module.name] = self.folder / "modules" / f"{module.name}_{self.key(module, design)}.v"
+            if not netlists[module.name].exists():
+                todo.append(module)
+        if todo:
+            progress(f"map {len(todo)} of {len(design.modules)} modules to {self.library.name}")
+            (self.folder / "modules").mkdir(exist_ok=True)
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(lambda module: self._run(module, design, netlists[module.name]), todo))
+        return {name: self._read(name, netlist) for name, netlist in netlists.items()}
+
+    def _run(self, module: Module, design: Design, netlist: Path) -> None:
+        written = netlist.with_suffix(".part.v")  # a run that is stopped leaves no half of a netlist
+        yosys.run(self.script(module, design, written), self.folder / "logs", module.name)
+        written.with_suffix(".json").rename(netlist.with_suffix(".json"))
+        # OpenSTA reads Verilog of 1995; sums in the netlist do not depend on signs any more.
+        written.write_text(re.sub(r"^( *(?:input|output|wire)) signed ", r"\1 ", written.read_text(), flags=re.M))
+        written.rename(netlist)
+
+    def _read(self, name: str, netlist: Path) -> Mapped:
+        stat = json.loads(netlist.with_suffix(".json").read_text())["modules"]
+        cells = next((body["num_cells_by_type"] for key, body in stat.items() if key.lstrip("\\") == name), {})
+        return Mapped(name, netlist, {re.sub(r"^\\", "", kind): count for kind, count in cells.items()})
