@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -95,6 +97,128 @@ def test_json_of_the_yardstick_names_no_chip(tmp_path: Path) -> None:
     found = json.loads(path.read_text())
     assert (found["chip"], found["device"], found["weights"]) == (None, "float", "float32")
     assert found["prompt"] == " !"
+
+
+PROMPTS = ["ROMEO:", "O", "What is", "ROMEO:", "Now", "My lord, I"]
+
+
+def texts(out: str) -> dict[int, str]:
+    """Number -> text of what `generate` prints of several prompts."""
+    found = {}
+    for part in re.split(r"^(?=\[\d+\]$)", out, flags=re.MULTILINE)[1:]:
+        number, text = part.split("\n", 1)
+        found[int(number[1:-1])] = text.removesuffix("\n\n")
+    return found
+
+
+def test_several_prompts_print_each_text_with_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a file and as options; the texts are those of each alone; JSON holds a list."""
+    path, prompts = tmp_path / "out.json", tmp_path / "prompts"
+    options = ["--temperature", "0.7", "--seed", "5", "--max-new-tokens", "12"]
+    expected = {}
+    for index, text in enumerate(PROMPTS):
+        assert run(*generate("shakespeare", *options, "--prompt", text)) == 0
+        expected[index + 1] = capsys.readouterr().out.removesuffix("\n")
+    repeated = [argument for text in PROMPTS for argument in ("--prompt", text)]
+    for ending in ("\n", "\r\n"):
+        prompts.write_bytes("".join(text + ending for text in PROMPTS).encode())
+        for source in (["--prompts-file", str(prompts)], repeated):
+            assert run(*generate("shakespeare", *options, *source, "--json", str(path))) == 0
+            found = capsys.readouterr()
+            assert texts(found.out) == expected
+            assert re.fullmatch(r"6 prompts, 72 tokens in [0-9.]+ s; \d+ steps of [0-9.]+ rows\n", found.err)
+            record = json.loads(path.read_text())
+            assert [one["prompt"] for one in record["results"]] == PROMPTS
+            assert [one["prompt"] + one["text"] for one in record["results"]] == list(expected.values())
+            assert record["new_tokens"] == 72 and len(record["steps"]) < 72
+            fed = 72 - 6 + sum(len(text) for text in PROMPTS)  # the last new token of each is not fed back
+            assert sum(step["rows"] for step in record["steps"]) == fed
+            assert (record["seed"], record["chip"], record["tokens_per_kilocycle"]) == (5, "edge", None)
+
+
+def test_a_file_with_one_prompt_is_a_list_of_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prompts = tmp_path / "prompts"
+    prompts.write_text("ROMEO:")
+    path = tmp_path / "out.json"
+    assert run(*generate("shakespeare", "--prompts-file", str(prompts), "--json", str(path))) == 0
+    assert list(texts(capsys.readouterr().out)) == [1]
+    assert len(json.loads(path.read_text())["results"]) == 1
+
+
+def test_several_prompts_of_ids(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*generate(model, "--prompt-ids", "1,2,3", "--prompt-ids", "4")) == 0
+    assert {number: len(text.split()) for number, text in texts(capsys.readouterr().out).items()} == {1: 4, 2: 4}
+
+
+def test_several_prompts_report_cycles(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from mozg.device.model import ModelDevice
+
+    monkeypatch.setattr(ModelDevice, "run", lambda self, limit: self.write_register("control", 1) or 50000)
+    assert run(*generate("shakespeare", "--prompt", "a", "--prompt", "b")) == 0
+    assert "; 4 steps of 2.0 rows; 50,000 cycles a step, 0.0400 tokens a kilocycle\n" in capsys.readouterr().err
+
+
+def test_progress_of_several_prompts_is_one_line_that_is_cleared(monkeypatch, capsys) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(cli, "status", cli.Console(file=screen, force_terminal=True, width=60))
+    monkeypatch.setattr("mozg.batch_output.REFRESH", 0.0)
+    assert run(*generate("shakespeare", "--prompt", "a", "--prompt", "b")) == 0
+    assert "\r\x1b[2K0 of 2 prompts done, 3 tokens\r" in screen.getvalue()
+    assert screen.getvalue().rsplit("\x1b[2K", 1)[1].count("prompts done") == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_fault_of_one_prompt_is_a_line_with_its_number(
+    tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mozg.driver import Driver
+
+    whole = Driver.run
+
+    def faulty(self: Driver, rows, steps: int = 1):
+        result = whole(self, rows, steps)
+        result.faults = ["infinity or NaN" if row.token == 42 else None for row in rows]
+        return result
+
+    monkeypatch.setattr(Driver, "run", faulty)
+    path = tmp_path / "out.json"
+    arguments = ["--prompt-ids", "1,2", "--prompt-ids", "3,42,5", "--json", str(path)]
+    assert run(*generate("shakespeare", *arguments)) == 1
+    found = capsys.readouterr()
+    assert found.err.splitlines()[0] == "mozg: prompt 2: infinity or NaN"
+    assert set(texts(found.out)) == {1, 2}
+    results = json.loads(path.read_text())["results"]
+    assert [one["stopped"] for one in results] == ["length", "fault"]
+    assert results[1]["error"] == "infinity or NaN" and "error" not in results[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"a\n\nb\n", "mozg: prompt 2: the prompt is empty: give at least one token"),
+        (b"a\n" + b"b" * 254 + b"\n", None),
+        (b"a\n" + b"b" * 257 + b"\n", "mozg: prompt 2: the prompt has 257 tokens, the context is 256: shorten it"),
+        (b"", "mozg: {path} is empty: give a prompt a line"),
+        (b"a\n\xff\n", "mozg: {path} is not UTF-8 text (byte 2); convert it to UTF-8"),
+    ],
+    ids=["empty line", "too long with its new tokens", "too long", "empty file", "not text"],
+)
+def test_bad_files_of_prompts_are_one_line(
+    data: bytes, line: str | None, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mozg.device.open_device", lambda *_, **__: pytest.fail("built"))
+    path = tmp_path / "prompts"
+    path.write_bytes(data)
+    found = fails(capsys, *generate("shakespeare", "--prompts-file", str(path)))
+    if line is None:
+        assert found.startswith("mozg: prompt 2: 254 prompt tokens and 4 new ones need 257 positions, ")
+    else:
+        assert found == line.format(path=path)
+    assert "missing cannot be read: No such file" in fails(
+        capsys, *generate("shakespeare", "--prompts-file", str(tmp_path / "missing"))
+    )
 
 
 def test_score_says_how_it_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,7 +340,7 @@ def test_demo_reports_cycles_and_the_share_of_the_limit(monkeypatch, capsys: pyt
     assert "simulated 1,605,058 cycles, " in found
 
 
-@pytest.mark.parametrize("command", ["generate", "verify", "score", "compile", "info", "demo"])
+@pytest.mark.parametrize("command", ["generate", "verify", "score", "perf", "compile", "info", "demo"])
 def test_help_describes_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     parser = cli.build_parser()
     chosen = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices[command]
@@ -240,7 +364,8 @@ def test_help_describes_every_option(command: str, capsys: pytest.CaptureFixture
         ),
         (
             ["generate", "shakespeare"],
-            "mozg generate: one of the arguments --prompt --prompt-ids is required; see mozg generate --help",
+            "mozg generate: one of the arguments --prompt --prompt-ids --prompts-file is required; "
+            "see mozg generate --help",
         ),
         (
             ["generate", "shakespeare", "--prompt", "a", "--chip", "huge"],
@@ -490,6 +615,17 @@ def test_interrupt_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
     command = ["--max-new-tokens", "240", "--prompt", "ROMEO:", "--json", str(tmp_path / "out.json")]
     process = start("generate", "shakespeare", "--device", "model", *command)
     assert process.stdout.read(10).startswith("ROMEO:")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors == "mozg: interrupted\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_interrupt_of_several_prompts_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
+    command = ["--max-new-tokens", "5", "--json", str(tmp_path / "out.json")]
+    process = start("generate", "shakespeare", "--device", "model", *command, *["--prompt", "ROMEO:"] * 999)
+    assert process.stdout.readline() == "[1]\n"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-__all__ = ["LLM", "Generation", "MozgError", "RequestError", "Step", "load"]
+__all__ = ["LLM", "Batch", "BatchStep", "Generation", "MozgError", "RequestError", "Step", "load"]
 
 
 def __getattr__(name: str) -> object:

@@ -21,7 +21,7 @@ from rtl.common.isa import Opcode
 if TYPE_CHECKING:
     from .compiler import Image
     from .device.memory import MemoryConfig
-    from .llm import Step
+    from .generation import BatchStep, Step
 
 VECTOR_BYTES = 4 * BLOCK
 
@@ -91,11 +91,11 @@ def ideal_cycles(image: Image, memory: MemoryConfig, tokens: Iterable[int], samp
     return step_bytes(image, tokens, samples) / image.chip.bus_bytes / memory.reader_share
 
 
-def share_reached(image: Image, memory: MemoryConfig, steps: Iterable[Step]) -> float | None:
-    """Share of the memory limit over some steps of one sequence; None where no step took cycles."""
+def share_reached(image: Image, memory: MemoryConfig, steps: Iterable[Step | BatchStep]) -> float | None:
+    """Share of the memory limit over some steps of a sequence or of a batch; None where no step took cycles."""
     taken = ideal = 0.0
     for step in steps:
         if step.cycles:
             taken += step.cycles
-            ideal += ideal_cycles(image, memory, [step.position + step.rows], step.samples)
+            ideal += ideal_cycles(image, memory, step.lengths, step.samples)
     return ideal / taken if taken else None

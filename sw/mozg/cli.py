@@ -27,7 +27,8 @@ from .errors import MozgError
 from .shapes import SHAPES
 
 if TYPE_CHECKING:
-    from .llm import LLM, Generation, Step
+    from .generation import Generation, Step
+    from .llm import LLM
 
 MODEL_HELP = "directory of a Hugging Face GPT-2 checkpoint, or the name of a shipped model (shakespeare)"
 DEVICES = {
@@ -105,6 +106,16 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
             bar.stop()
 
 
+def read_text(name: str) -> str:
+    """A file of UTF-8 text."""
+    try:
+        return Path(name).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise MozgError(f"{name} cannot be read: {error.strerror}; give a text file") from None
+    except UnicodeDecodeError as error:
+        raise MozgError(f"{name} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
+
+
 def parse_ids(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
@@ -129,17 +140,20 @@ def load(options: argparse.Namespace, **more: object) -> LLM:
 
 
 def generate(options: argparse.Namespace) -> int:
-    prompt = parse_ids(options.prompt_ids) if options.prompt_ids is not None else options.prompt
+    prompts = read_prompts(options)
+    several = options.prompts_file is not None or len(prompts) > 1
     check_writable(options.json)
     check_writable(options.waves)
     if options.waves and options.device != "verilator":
         raise MozgError(f"--waves: the device {options.device} writes none; use --device verilator")
     with load(options) as llm:
-        tokenizer = llm.checkpoint.tokenizer
-        ids = llm.ids_of(prompt)
-        llm.check(ids, options.max_new_tokens, options.temperature, options.seed)
-        stream = tokenizer.stream() if tokenizer.available else None
+        sampling = options.max_new_tokens, options.temperature, options.seed
+        ids = [one.ids for one in llm.requests(prompts, *sampling, several=several)]
         llm.open()  # what the build has to say comes before the text
+        if several:
+            return generate_batch(llm, prompts, ids, options)
+        tokenizer, prompt = llm.checkpoint.tokenizer, prompts[0]
+        stream = tokenizer.stream() if tokenizer.available else None
         started = time.monotonic()
 
         def show(token: int, step: Step) -> None:
@@ -151,22 +165,53 @@ def generate(options: argparse.Namespace) -> int:
         if isinstance(prompt, str):
             print(prompt, end="", flush=True)
         try:
-            result = llm.generate(ids, options.max_new_tokens, options.temperature, options.seed, on_token=show)
+            result = llm.generate(ids[0], *sampling, on_token=show)
         finally:
             print(stream.flush() if stream else "", flush=True)  # errors come on a line of their own
         seconds = time.monotonic() - started
         say(f"{len(result.ids)} tokens in {seconds:.1f} s, ended by {result.stopped}{per_token(llm, result, options)}")
         if options.json:
-            write_file(Path(options.json), (json.dumps(record(llm, prompt, result, options), indent=1) + "\n").encode())
+            found = {**settings(llm, options), "prompt": prompt_text(llm, prompt), **result.as_dict()}
+            write_file(Path(options.json), (json.dumps(found, indent=1) + "\n").encode())
     return 0
 
 
-def record(llm: LLM, prompt: str | list[int], result: Generation, options: argparse.Namespace) -> dict[str, Any]:
-    """What --json holds. The float32 yardstick has no chip, and its weights are those of the checkpoint."""
+def generate_batch(llm: LLM, prompts: list[str | list[int]], ids: list[list[int]], options: argparse.Namespace) -> int:
+    """Several prompts: each text when it ends; 1 when one ended in a fault."""
+    from .batch_output import BatchOutput
+
+    started = time.monotonic()
+    with BatchOutput(llm, prompts, status) as output:
+        sampling = options.max_new_tokens, options.temperature, options.seed
+        batch = llm.generate(ids, *sampling, on_token=output.token, on_end=output.end)
+    line = f"{len(batch)} prompts, {batch.new_tokens} tokens in {time.monotonic() - started:.1f} s; "
+    line += f"{len(batch.steps)} steps of {batch.rows_per_step:.1f} rows"
+    if batch.cycles:
+        line += f"; {batch.cycles_per_step:,.0f} cycles a step, {batch.tokens_per_kilocycle:.4f} tokens a kilocycle"
+        if llm.device_name == "verilator":
+            line += f", {share_reached(llm.image, MEMORIES[options.memory], batch.steps):.1%} of the memory limit"
+    say(line)
+    if options.json:
+        found = {**settings(llm, options), **batch.as_dict()}
+        for prompt, result in zip(prompts, found["results"], strict=True):
+            result["prompt"] = prompt_text(llm, prompt)
+        write_file(Path(options.json), (json.dumps(found, indent=1) + "\n").encode())
+    return int(any(result.error for result in batch))
+
+
+def read_prompts(options: argparse.Namespace) -> list[str | list[int]]:
+    """The prompts that the options name, in their order."""
+    if options.prompts_file is not None:
+        text = read_text(options.prompts_file).replace("\r\n", "\n")
+        if not text:
+            raise MozgError(f"{options.prompts_file} is empty: give a prompt a line")
+        return text.removesuffix("\n").split("\n")
+    return options.prompt or [parse_ids(text) for text in options.prompt_ids]
+
+
+def settings(llm: LLM, options: argparse.Namespace) -> dict[str, Any]:
+    """What --json says about a run. The float32 yardstick has no chip, and its weights are those of the checkpoint."""
     on_chip = llm.image is not None
-    tokenizer = llm.checkpoint.tokenizer
-    if not isinstance(prompt, str):
-        prompt = tokenizer.decode(prompt) if tokenizer.available else None
     return {
         "model": str(options.model),
         "chip": llm.chip.name if on_chip else None,
@@ -175,9 +220,14 @@ def record(llm: LLM, prompt: str | list[int], result: Generation, options: argpa
         "memory": options.memory if llm.device_name == "verilator" else None,
         "temperature": options.temperature,
         "seed": options.seed,
-        "prompt": prompt,
-        **result.as_dict(),
     }
+
+
+def prompt_text(llm: LLM, prompt: str | list[int]) -> str | None:
+    """The text of a prompt; None of ids without a tokenizer."""
+    if isinstance(prompt, str):
+        return prompt
+    return llm.checkpoint.tokenizer.decode(prompt) if llm.checkpoint.tokenizer.available else None
 
 
 def per_token(llm: LLM, result: Generation, options: argparse.Namespace) -> str:
@@ -228,12 +278,7 @@ def score(options: argparse.Namespace) -> int:
     from .score import MODEL_ROWS
     from .score import score as run_score
 
-    try:
-        text = Path(options.text).read_bytes().decode("utf-8")
-    except OSError as error:
-        raise MozgError(f"{options.text} cannot be read: {error.strerror}; give a text file") from None
-    except UnicodeDecodeError as error:
-        raise MozgError(f"{options.text} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
+    text = read_text(options.text)
     if options.last_percent is not None:
         if not 0 < options.last_percent <= 100:
             raise MozgError(f"--last-percent {options.last_percent}: expected more than 0 and at most 100")
@@ -342,10 +387,20 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_prompt(parser: argparse.ArgumentParser, required: bool) -> None:
-    group = parser.add_mutually_exclusive_group(required=required)
+def add_prompt(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
     group.add_argument("--prompt", metavar="TEXT", help="text to continue")
     group.add_argument("--prompt-ids", metavar="IDS", help="token ids to continue, such as 1,2,3")
+
+
+def add_prompts(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group(required=True)
+    again = "again for several prompts, which run as a batch"
+    group.add_argument("--prompt", metavar="TEXT", action="append", help=f"text to continue; {again}")
+    group.add_argument(
+        "--prompt-ids", metavar="IDS", action="append", help=f"token ids to continue, such as 1,2,3; {again}"
+    )
+    group.add_argument("--prompts-file", metavar="FILE", help="UTF-8 text with a prompt a line, which run as a batch")
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
@@ -357,7 +412,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="S",
-        help="seed of the sampling noise: the same text on every device (default: 0)",
+        help="seed of the sampling noise: the same text on every device, alone or in a batch (default: 0)",
     )
 
 
@@ -384,19 +439,27 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    sub = command("generate", generate, "continue a prompt on the chip")
+    sub = command(
+        "generate", generate, "continue a prompt on the chip, or several at once (each ends as it does alone)"
+    )
     add_common(sub)
-    add_prompt(sub, required=True)
-    sub.add_argument("--max-new-tokens", type=int, default=64, metavar="N", help="tokens to generate (default: 64)")
+    add_prompts(sub)
+    sub.add_argument(
+        "--max-new-tokens", type=int, default=64, metavar="N", help="tokens to generate for each prompt (default: 64)"
+    )
     add_sampling(sub)
-    sub.add_argument("--json", metavar="FILE", help="write ids, text, cycles and counters of every step")
+    sub.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write ids, text, cycles and counters of every step; of several prompts, a list `results`",
+    )
     sub.add_argument("--waves", metavar="FILE", help="write all signals to an FST file (verilator; slow)")
 
     sub = command(
         "verify", verify, "compare the RTL with the bit-exact model, step by step, and the model with float32"
     )
     add_common(sub, devices=RTL)
-    add_prompt(sub, required=False)
+    add_prompt(sub)
     sub.add_argument("--tokens", type=int, default=8, metavar="N", help="new tokens (default: 8)")
     add_sampling(sub)
 

@@ -57,11 +57,15 @@ class Row:
 
 @dataclass
 class StepResult:
-    """tokens: per step, per row: sampled id or None. cycles, counters: of the run; counters empty without a clock."""
+    """tokens: per step, per row: sampled id or None. cycles, counters: of the run; counters empty without a clock.
+
+    faults: per row, None or one line about the fault in which it ended.
+    """
 
     tokens: list[list[int | None]]
     cycles: int
     counters: dict[str, int] = field(default_factory=dict)
+    faults: list[str | None] = field(default_factory=list)
 
 
 class Driver:
@@ -112,9 +116,18 @@ class Driver:
         self.device.write_register("program_size", self.image.regions[region].size)
 
     def step(self, rows: Sequence[Row], steps: int = 1) -> StepResult:
+        """As `run`, and RowError when a row ends in a fault."""
+        result = self.run(rows, steps)
+        for index, fault in enumerate(result.faults):
+            if fault:
+                raise RowError(f"row {index}: {fault}")
+        return result
+
+    def run(self, rows: Sequence[Row], steps: int = 1) -> StepResult:
         """Run `steps` steps from these rows (the chip feeds sampled tokens back); all in one run of the device.
 
-        DeviceError when the chip stops with an error, RowError when a row ends in a fault.
+        A row that ends in a fault samples nothing more and leaves the others as they are. DeviceError when the chip
+        stops with an error.
         """
         device = self.device
         if not 1 <= len(rows) <= device.rows:
@@ -140,33 +153,42 @@ class Driver:
                 device.write_register(f"row{index}_{name}", value)
         device.write_register("steps", steps)
         cycles = device.run(self._run_limit * steps)
+        error, faults = device.read_register("error"), [None] * len(rows)
+        if error in (ErrorCode.NONE, ErrorCode.NO_ROWS):
+            faults = [self._fault(index, row) for index, row in enumerate(rows)]
         try:
-            if device.read_register("error") in (ErrorCode.NONE, ErrorCode.NO_ROWS):
-                self._check_faults(rows)
-            device.check_status()
+            if error != ErrorCode.NO_ROWS or not any(faults):  # where every row is at fault, the faults are the answer
+                device.check_status()
         except MozgError:
-            with contextlib.suppress(DeviceError):  # the first error says what happened
-                device.reset()  # a chip that stopped with an error does not start again
-                self.interrupted = False
+            self._recover()
             raise
+        if error:
+            self._recover()
         done = device.read_register("steps_done")
-        result = StepResult(self._tokens(rows, done), cycles, device.counters() if cycles else {})
+        tokens = self._tokens(rows, done) if done else [[None] * len(rows)]
+        result = StepResult(tokens, cycles, device.counters() if cycles else {}, faults)
         self.interrupted = False
         return result
 
-    def _check_faults(self, rows: Sequence[Row]) -> None:
-        for index, row in enumerate(rows):
-            fault = self.device.read_register(f"row{index}_fault")
-            if fault >> RowFault.SLOT & 1:
-                raise RowError(
-                    f"row {index}: slot {row.slot} or position {row.position} is outside the KV cache "
-                    f"({self.image.slots} slots of {self.image.context} positions)"
-                )
-            if fault:
-                raise RowError(
-                    f"row {index}: infinity or NaN at position {row.position}: the weights or the activations exceed "
-                    "the range of the chip's arithmetic"
-                )
+    def _recover(self) -> None:
+        """Reset a chip that stopped with an error: it does not start again before."""
+        with contextlib.suppress(DeviceError):  # the first error says what happened
+            self.device.reset()
+            self.interrupted = False
+
+    def _fault(self, index: int, row: Row) -> str | None:
+        fault = self.device.read_register(f"row{index}_fault")
+        if fault >> RowFault.SLOT & 1:
+            return (
+                f"slot {row.slot} or position {row.position} is outside the KV cache "
+                f"({self.image.slots} slots of {self.image.context} positions)"
+            )
+        if fault:
+            return (
+                f"infinity or NaN at position {row.position}: the weights or the activations exceed the range of the "
+                "chip's arithmetic"
+            )
+        return None
 
     def _tokens(self, rows: Sequence[Row], done: int) -> list[list[int | None]]:
         if len(rows) > self.image.chip.rows:  # the NumPy machine with more rows than the chip

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,64 +18,23 @@ from rtl.common.config import PRESETS, ChipConfig
 
 from . import device as devices
 from . import fp32, functions, tables
+from .batch import Outcome, serve
 from .checkpoint import Checkpoint, load_checkpoint
 from .compiler import Image, compile_model
-from .driver import Driver, Row
+from .driver import Driver, Row, RowError
 from .errors import MozgError
+from .generation import Batch, BatchStep, Generation, Request, Step
 from .layout import FORMATS
 from .reference import KVCache, ReferenceModel
+from .scheduler import Part
 
 DEVICES = (*devices.DEVICES, "float")
 SMALLEST_TEMPERATURE = 1e-6  # logits divided by less than this may leave the range of FP32
+Prompt = str | Sequence[int]
 
 
 class RequestError(MozgError):
     """A prompt or an option that cannot be served: one line with what was given and what is possible."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step: what it did, and what it cost. cycles 0 and counters empty on a device without a clock.
-
-    samples: it computed logits and chose a token, which the steps of a prompt before the last do not.
-    """
-
-    kind: str  # "prefill" or "decode"
-    rows: int
-    position: int  # of its first row
-    cycles: int
-    counters: dict[str, int] = field(default_factory=dict)
-    samples: bool = True
-
-
-@dataclass
-class Generation:
-    """What `generate` gives. `ids` are the new ids only; `text` is their text ("" without a tokenizer).
-
-    `stopped` says why it ended: "length", "stop" (a stop id) or "context" (no position left).
-    """
-
-    prompt_ids: list[int]
-    ids: list[int]
-    text: str
-    steps: list[Step]
-    stopped: str
-    logits: NDArray[np.float32] | None = None  # [new tokens, vocabulary] when asked for
-
-    @property
-    def cycles(self) -> int:
-        return sum(step.cycles for step in self.steps)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON: everything but the logits."""
-        return {
-            "prompt_ids": self.prompt_ids,
-            "ids": self.ids,
-            "text": self.text,
-            "stopped": self.stopped,
-            "cycles": self.cycles,
-            "steps": [asdict(step) for step in self.steps],
-        }
 
 
 def chip_config(chip: str | ChipConfig) -> ChipConfig:
@@ -92,6 +50,7 @@ class LLM:
     """A checkpoint on a device. Closes with `close()` or as a context manager.
 
     The device is built and opened by the first request that passes its checks, so a wrong one costs nothing.
+    slots: KV caches in memory, and so sequences that run at once (default: as many as the chip has rows).
     """
 
     def __init__(
@@ -101,6 +60,7 @@ class LLM:
         device: str = "verilator",
         weights: str = "mxint8",
         fill: int = 0,
+        slots: int | None = None,
         **options: Any,
     ):
         if device not in DEVICES:
@@ -117,7 +77,7 @@ class LLM:
             self._float = ReferenceModel(checkpoint, np.float32)
             self._table = tables.build_tables(self.config.activation)
             return
-        self.image = compile_model(checkpoint, chip, weights, output_rows=options.get("rows"))
+        self.image = compile_model(checkpoint, chip, weights, slots, options.get("rows"))
         self.context = self.image.context
 
     @property
@@ -184,51 +144,137 @@ class LLM:
             )
         return ids
 
+    @overload
+    def generate(self, prompt: Prompt, max_new_tokens: int = 64, **options: Any) -> Generation: ...
+
+    @overload
+    def generate(self, prompt: Sequence[Prompt], max_new_tokens: int | Sequence[int] = 64, **options: Any) -> Batch: ...
+
     def generate(
         self,
-        prompt: str | Sequence[int],
-        max_new_tokens: int = 64,
-        temperature: float = 0.0,
-        seed: int = 0,
-        stop: Sequence[int] | None = None,
+        prompt: Prompt | Sequence[Prompt],
+        max_new_tokens: int | Sequence[int] = 64,
+        temperature: float | Sequence[float] = 0.0,
+        seed: int | Sequence[int] = 0,
+        stop: Sequence[int] | Sequence[Sequence[int] | None] | None = None,
         want_logits: bool = False,
         chunk: int | None = None,
-        on_token: Callable[[int, Step], None] | None = None,
-    ) -> Generation:
-        """Continue a prompt (text or ids).
+        on_token: Callable[..., None] | None = None,
+        on_end: Callable[[int, Generation], None] | None = None,
+    ) -> Generation | Batch:
+        """Continue a prompt (text or ids), or a list of prompts as a batch.
 
         temperature 0 is greedy, else logits / temperature plus Gumbel noise from (seed, position, id): the same on
         every device. stop: at most two ids that end the text (default: the checkpoint's end-of-text id). chunk: prompt
         tokens a step (default: the chip's rows). on_token is called with each new id and its step.
         RequestError before anything runs when prompt and new tokens exceed the context.
+
+        A list of prompts gives a `Batch`: a list of generations in the order of the prompts, with statistics. Sequences
+        join when a row and a slot are free and leave when they end, so there may be any number. max_new_tokens,
+        temperature, seed and stop are one for all, or a list with one for each prompt; nothing is added to a seed.
+        So `generate(prompts, n, t, seeds)[i]` has the ids and the logits of `generate(prompts[i], n, t, seeds[i])`,
+        bit for bit. on_token is called with the index of the prompt, the id and the step; on_end with the index and
+        the generation of each sequence that ends. An overflow ends its own sequence only (`stopped` is "fault",
+        `error` says where); of one prompt alone it is a RowError.
         """
+        if not isinstance(prompt, str) and isinstance(prompt, Iterable):
+            prompt = list(prompt)  # an array, or an iterator
+        several = isinstance(prompt, list) and any(isinstance(one, (str, Iterable)) for one in prompt)
+        if several:
+            prompts = prompt
+        else:
+            prompts = [prompt]
+            on_one = on_token
+            on_token = on_one and (lambda _, token, step: on_one(token, step))
+        requests = self.requests(prompts, max_new_tokens, temperature, seed, stop, chunk, several)
+        batch = self._generate(requests, want_logits, chunk, on_token, on_end)
+        if several:
+            return batch
+        if batch[0].error:
+            raise RowError(batch[0].error)
+        return batch[0]
+
+    def requests(
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int | Sequence[int] = 64,
+        temperature: float | Sequence[float] = 0.0,
+        seed: int | Sequence[int] = 0,
+        stop: Sequence[int] | Sequence[Sequence[int] | None] | None = None,
+        chunk: int | None = None,
+        several: bool = True,
+    ) -> list[Request]:
+        """A checked request for each prompt; see `generate`. RequestError names the prompt, counted from 1, unless it
+        is not one of several."""
+        values = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "stop": stop}
+        lists = {name: value for name, value in values.items() if several and _is_list(name, value)}
+        for name, value in lists.items():
+            if len(value) != len(prompts):
+                raise RequestError(
+                    f"{name} has {len(value)} values for {len(prompts)} prompts: give one for all, or one for each"
+                )
+        requests = []
+        for index, prompt in enumerate(prompts):
+            own = {name: lists[name][index] if name in lists else value for name, value in values.items()}
+            try:
+                requests.append(self._request(prompt, chunk=chunk, **own))
+            except RequestError as error:
+                raise RequestError(f"prompt {index + 1}: {error}" if several else str(error)) from None
+        return requests
+
+    def _request(
+        self,
+        prompt: Prompt,
+        max_new_tokens: int,
+        temperature: float,
+        seed: int,
+        stop: Sequence[int] | None,
+        chunk: int | None,
+    ) -> Request:
         ids = self.ids_of(prompt)
         if stop is None:
             stop = () if self.config.end_of_text is None else (self.config.end_of_text,)
         self.check(ids, max_new_tokens, temperature, seed, stop, chunk)
-        text = self.checkpoint.tokenizer.stream() if self.checkpoint.tokenizer.available else None
-        result = Generation(ids, [], "", [], "length")
-        rows_of_logits = []
-        run = self._float_steps if self.device_name == "float" else self._chip_steps
-        options = {"temperature": temperature, "seed": seed, "stop": tuple(stop)}
-        for token, step, logits in run(ids, max_new_tokens, want_logits, chunk, options):
-            result.steps.append(step)
-            if token is None:
-                continue
-            result.ids.append(token)
-            rows_of_logits.append(logits)
-            if text and token not in stop:
-                result.text += text.push(token)
-            if on_token:
-                on_token(token, step)
-            if token in stop:
-                result.stopped = "stop"
-                break
-        if text:
-            result.text += text.flush()
-        if want_logits:
-            result.logits = np.array(rows_of_logits, dtype=np.float32)
-        return result
+        return Request(ids, int(max_new_tokens), float(temperature), int(seed), tuple(int(token) for token in stop))
+
+    def _generate(
+        self,
+        requests: Sequence[Request],
+        want_logits: bool,
+        chunk: int | None,
+        on_token: Callable[[int, int, Step], None] | None,
+        on_end: Callable[[int, Generation], None] | None,
+    ) -> Batch:
+        tokenizer = self.checkpoint.tokenizer
+        texts = [tokenizer.stream() if tokenizer.available else None for _ in requests]
+        batch = Batch([Generation(one.ids, [], "", [], "length") for one in requests], [])
+        logits: list[list[NDArray]] = [[] for _ in requests]
+        if self.device_name == "float":
+            steps = self._float_steps(requests)
+        else:
+            steps = serve(self.driver, requests, chunk, want_logits)
+        for whole, outcomes in steps:
+            batch.steps.append(whole)
+            for outcome in outcomes:
+                index = outcome.part.sequence
+                result, text, step = batch[index], texts[index], whole.of(outcome.part)
+                result.steps.append(step)
+                if outcome.token is not None:
+                    result.ids.append(outcome.token)
+                    logits[index].append(outcome.logits)
+                    if text and outcome.token not in requests[index].stop:
+                        result.text += text.push(outcome.token)
+                    if on_token:
+                        on_token(index, outcome.token, step)
+                if outcome.ended:
+                    result.stopped, result.error = outcome.ended, outcome.error
+                    result.text += text.flush() if text else ""
+                    if want_logits:
+                        shape = (len(result.ids), self.config.vocabulary)
+                        result.logits = np.array(logits[index], dtype=np.float32).reshape(shape)
+                    if on_end:
+                        on_end(index, result)
+        return batch
 
     def _why(self) -> str:
         """Which of the two ends the context, where the model's own is longer."""
@@ -280,43 +326,27 @@ class LLM:
 
     # Steps
 
-    def _chip_steps(
-        self, ids: list[int], count: int, want_logits: bool, chunk: int | None, options: dict[str, Any]
-    ) -> Iterator[tuple[int | None, Step, NDArray | None]]:
-        """Each step of a generation in slot 0, with the token that it sampled, if any."""
-        driver, chunk = self.driver, chunk or self.chip.rows
-        position = 0
-        pending = list(ids)
-        for _ in range(count):
-            while True:
-                part, pending = pending[:chunk], pending[chunk:]
-                rows = [Row(0, position + i, token) for i, token in enumerate(part)]
-                if not pending:
-                    last = Row(0, position + len(part) - 1, part[-1], sample=True, logits=want_logits, **options)
-                    rows[-1] = last
-                result = driver.step(rows)
-                kind = "prefill" if position < len(ids) else "decode"
-                step = Step(kind, len(rows), position, result.cycles, result.counters, samples=not pending)
-                position += len(part)
-                if not pending:
+    def _float_steps(self, requests: Sequence[Request]) -> Iterator[tuple[BatchStep, list[Outcome]]]:
+        """As `serve`, one sequence after the other."""
+        for index, request in enumerate(requests):
+            cache = self._float.new_cache()
+            pending, position, ended = list(request.ids), 0, None
+            for count in range(1, request.max_new_tokens + 1):
+                part = Part(index, 0, position, len(pending), True, count == 1)
+                try:
+                    logits = self._float_logits(pending, cache)[-1]
+                except RowError as error:
+                    yield BatchStep((part,), 0), [Outcome(part, ended="fault", error=str(error))]
                     break
-                yield None, step, None
-            token = result.tokens[0][-1]
-            yield token, step, driver.logits(len(rows) - 1) if want_logits else None
-            pending = [token]
-
-    def _float_steps(
-        self, ids: list[int], count: int, want_logits: bool, chunk: int | None, options: dict[str, Any]
-    ) -> Iterator[tuple[int | None, Step, NDArray | None]]:
-        cache = self._float.new_cache()
-        pending, position = list(ids), 0
-        for index in range(count):
-            logits = self._float_logits(pending, cache)[-1]
-            step = Step("decode" if index else "prefill", len(pending), position, 0)
-            position += len(pending)
-            token = self.choose(logits, position - 1, **options)
-            yield token, step, logits
-            pending = [token]
+                token = self.choose(logits, part.tokens - 1, request.temperature, request.seed)
+                if token in request.stop:
+                    ended = "stop"
+                elif count == request.max_new_tokens:
+                    ended = "length"
+                yield BatchStep((part,), 0), [Outcome(part, token, logits, ended)]
+                if ended:
+                    break
+                pending, position = [token], part.tokens
 
     def _float_logits(self, ids: list[int], cache: KVCache) -> NDArray[np.float32]:
         with np.errstate(all="ignore"):
@@ -324,12 +354,10 @@ class LLM:
         bad = ~np.isfinite(logits).all(axis=1)
         if bad.any():
             position = cache.length - len(ids) + int(np.argmax(bad))
-            raise RequestError(f"infinity or NaN at position {position}: the model exceeds the range of float32")
+            raise RowError(f"infinity or NaN at position {position}: the model exceeds the range of float32")
         return logits
 
-    def choose(
-        self, logits: NDArray[np.float32], position: int, temperature: float, seed: int, stop: object = ()
-    ) -> int:
+    def choose(self, logits: NDArray[np.float32], position: int, temperature: float, seed: int) -> int:
         """The chip's choice from logits, on the host: argmax, with the chip's noise when temperature > 0."""
         if temperature:
             inverse = np.float32(np.log2(np.e) / temperature)
@@ -352,6 +380,14 @@ class LLM:
         return result
 
 
+def _is_list(name: str, value: object) -> bool:
+    """Whether an option of a batch has a value for each prompt; ids to stop at are a list themselves."""
+    listed = isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
+    if not listed or isinstance(value, (str, bytes)):
+        return False
+    return name != "stop" or any(one is None or isinstance(one, Iterable) for one in value)
+
+
 def load(
     path: str | Path,
     chip: str | ChipConfig = "edge",
@@ -362,6 +398,7 @@ def load(
     """A model by directory or shipped name, compiled for a chip and loaded into a device.
 
     device: "verilator" (the RTL), "icarus" (the RTL, slow), "model" (the bit-exact NumPy model) or "float" (float32).
-    weights: "mxint8" or "mxfp4". options: those of the device. Raises a MozgError subclass that says what to do.
+    weights: "mxint8" or "mxfp4". options: `slots` (see LLM) and those of the device. Raises a MozgError subclass that
+    says what to do.
     """
     return LLM(load_checkpoint(path), chip_config(chip), device, weights, **options)
