@@ -367,7 +367,8 @@ def convert_module(
         record = dataclasses.replace(
             request,
             ports=[dataclasses.replace(port, direction=directions[port.name]) for port in request.ports],
-            children={child.name: child.verilog for _, child in elaboration.instances},
+            # In the order of the record on disk, so that the list of files is the same every time.
+            children=dict(sorted((child.name, child.verilog) for _, child in elaboration.instances)),
             verilog=text_hash(text),
         )
         write_if_changed(run.directory / f"{request.name}.v", text, Path(scratch))
