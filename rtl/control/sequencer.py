@@ -18,6 +18,19 @@ CODE_NO_ROWS = int(ErrorCode.NO_ROWS)
 QUIET = 4
 """Clocks for which all engines must report idle: an instruction takes one or two to show."""
 NO_TOKEN = 0xFFFFFFFF
+STATES = (
+    "IDLE",
+    "BEGIN",
+    "CHECK",
+    "DECIDE",
+    "SCAN",
+    "FETCH_WAIT",
+    "FETCH",
+    "DRAIN",
+    "RESULT",
+    "ADVANCE",
+    "LAST_WRITES",
+)
 
 
 @module
@@ -88,9 +101,7 @@ def sequencer(
     """
     R = config.rows
     LAST = 2 ** (R - 1)
-    state_t = enum(
-        "IDLE", "BEGIN", "CHECK", "DECIDE", "SCAN", "FETCH_WAIT", "FETCH", "DRAIN", "RESULT", "ADVANCE", "LAST_WRITES"
-    )
+    state_t = enum(*STATES)
     state = Signal(state_t.IDLE)
     all_idle = Signal(bool(0))
     idle_count = Signal(intbv(0)[3:])

@@ -1,4 +1,4 @@
-"""The `mozg` command: generate, verify, score, perf, compile, info, demo."""
+"""The `mozg` command: generate, verify, score, perf, trace, compile, info, demo."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rtl.common.config import PRESETS
 
-from . import perf_command
+from . import perf_command, trace_command
 from .bandwidth import share_reached
 from .device.memory import MEMORIES, MEMORY_HELP
 from .errors import MozgError
@@ -301,6 +301,13 @@ def perf(options: argparse.Namespace) -> int:
     return run(options, say)
 
 
+def trace(options: argparse.Namespace) -> int:
+    from .trace_command import run
+
+    check_writable(options.output)
+    return run(options, say)
+
+
 def compile_image(options: argparse.Namespace) -> int:
     from .checkpoint import load_checkpoint
     from .compiler import compile_model, listing
@@ -474,6 +481,13 @@ def build_parser() -> argparse.ArgumentParser:
     add_weights(sub)
     add_memory(sub)
     perf_command.add_arguments(sub)
+
+    sub = command("trace", trace, "run a step on the RTL and write the timeline of its engines for ui.perfetto.dev")
+    sub.add_argument("model", metavar="MODEL", help=f"{MODEL_HELP}, or a shape: {', '.join(SHAPES)}[,layers=N,...]")
+    add_chip(sub)
+    add_weights(sub)
+    add_memory(sub)
+    trace_command.add_arguments(sub)
 
     sub = command("compile", compile_image, "write the memory image and a listing of program and memory map")
     sub.add_argument("model", metavar="MODEL", help=MODEL_HELP)

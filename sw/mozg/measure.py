@@ -30,6 +30,7 @@ from .driver import Driver, Row
 from .errors import MozgError
 from .fit import check_memory, shortages
 from .layout import KVLayout, ceil_div
+from .timeline import Timeline
 
 # Scale bytes that keep sums of random elements in range: 2^-7, 2^-9 and 2^-5.
 MXINT8_SCALE, MXFP4_SCALE, KV_SCALE = 120, 118, 122
@@ -128,12 +129,20 @@ def prefill_rows(start: int, count: int, total: int, vocabulary: int) -> list[Ro
 class Meter:
     """An image on the Verilated chip, its KV caches filled, ready to measure steps. Close it, or use `with`.
 
-    options: those of VerilatorDevice.
+    timeline: what the engines do can be recorded; slower.
     """
 
-    def __init__(self, image: Image, memory: MemoryConfig = DDR4, progress: Callable[[str], None] = lambda _: None):
+    def __init__(
+        self,
+        image: Image,
+        memory: MemoryConfig = DDR4,
+        progress: Callable[[str], None] = lambda _: None,
+        timeline: bool = False,
+    ):
         self.image, self.memory = image, memory
-        self.device = VerilatorDevice(image.chip, image.memory.size, memory=memory, progress=progress)
+        self.device = VerilatorDevice(
+            image.chip, image.memory.size, memory=memory, progress=progress, timeline=timeline
+        )
         try:
             self.driver = Driver(self.device, image)
             self._fill()
@@ -206,6 +215,12 @@ class Meter:
         if not result.counters.get("cycles"):
             raise DeviceError("the chip counted no cycles")
         return result.counters, {name: after[name] - before[name] for name in after}
+
+    def timeline(self, rows: Sequence[Row]) -> tuple[Timeline, dict[str, int]]:
+        """What the engines did in one step of these rows, and its counters; for a Meter opened with `timeline`."""
+        self.device.start_timeline()
+        counters = self.driver.step(rows).counters
+        return Timeline(*self.device.read_timeline()), counters
 
     def _check(self, tokens: int) -> None:
         if not 1 <= tokens <= self.image.context:

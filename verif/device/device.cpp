@@ -20,6 +20,10 @@
 #define GLUE(module, name) GLUE_(module, name)
 #define SIGNAL(name) top->rootp->GLUE(TOP_MODULE, name)
 
+#ifdef TIMELINE
+#include "timeline.h"
+#endif
+
 namespace {
 
 // An operand block as the vector unit writes it.
@@ -38,6 +42,9 @@ struct Device {
     bool monitoring = false;
     OperandBlock current{};
     std::vector<OperandBlock> blocks;
+#ifdef TIMELINE
+    Timeline timeline;
+#endif
 #if VM_TRACE_FST
     std::unique_ptr<VerilatedFstC> trace;
 #endif
@@ -55,6 +62,9 @@ struct Device {
 
     // One clock cycle: the memory answers what the chip showed before the edge.
     void cycle() {
+#ifdef TIMELINE
+        if (timeline.watching) timeline.sample(top.get(), cycles);
+#endif
         Dram::Inputs in;
         in.ar_valid = top->m_axi_arvalid;
         in.ar_address = top->m_axi_araddr;
@@ -222,6 +232,22 @@ uint64_t mozg_monitor_read(void *handle, OperandBlock *blocks, uint64_t limit) {
     for (uint64_t i = 0; i < recorded.size() && i < limit; i++) blocks[i] = recorded[i];
     return recorded.size();
 }
+
+#ifdef TIMELINE
+// Record the timeline from now on, forgetting what was before.
+void mozg_timeline(void *handle) { static_cast<Device *>(handle)->timeline.start(); }
+
+// Where the records are, and how many: states, reads, writes. They stay until the next cycle.
+void mozg_timeline_read(void *handle, const void **records, uint64_t *counts) {
+    const Timeline &timeline = static_cast<Device *>(handle)->timeline;
+    records[0] = timeline.states.data();
+    records[1] = timeline.reads.data();
+    records[2] = timeline.writes.data();
+    counts[0] = timeline.states.size();
+    counts[1] = timeline.reads.size();
+    counts[2] = timeline.writes.size();
+}
+#endif
 
 // Statistics of the memory model: beats read, beats written, cycles lost to refresh, row misses, turnarounds.
 void mozg_memory_counters(void *handle, uint64_t *values) {

@@ -21,6 +21,7 @@ MEMORY_COUNTERS = ("read_beats", "write_beats", "refresh_stalls", "row_miss_stal
 class VerilatorDevice(Device):
     """`seed`: power-up state of every register. `trace`: an FST file of all signals (slow).
 
+    `timeline`: start_timeline and read_timeline work; the library is another one, and slower.
     `built`: the library, instead of building it.
     """
 
@@ -35,9 +36,10 @@ class VerilatorDevice(Device):
         trace: Path | None = None,
         progress: Callable[[str], None] = lambda _: None,
         built: Path | None = None,
+        timeline: bool = False,
     ):
         super().__init__(chip, size)
-        library = ctypes.CDLL(str(built or build(chip, trace is not None, progress)))
+        library = ctypes.CDLL(str(built or build(chip, trace is not None, progress, timeline)))
         pointer = ctypes.c_void_p
         library.mozg_open.restype = pointer
         library.mozg_open.argtypes = [
@@ -58,6 +60,9 @@ class VerilatorDevice(Device):
         library.mozg_monitor_read.restype = ctypes.c_uint64
         library.mozg_monitor_read.argtypes = [pointer, pointer, ctypes.c_uint64]
         library.mozg_memory_counters.argtypes = [pointer, ctypes.POINTER(ctypes.c_uint64)]
+        if timeline:
+            library.mozg_timeline.argtypes = [pointer]
+            library.mozg_timeline_read.argtypes = [pointer, ctypes.POINTER(pointer), ctypes.POINTER(ctypes.c_uint64)]
         self._library = library
         self._memory = np.zeros(size, dtype=np.uint8)
         structure = memory.structure(chip.bus_bytes)
@@ -122,6 +127,21 @@ class VerilatorDevice(Device):
         blocks = np.zeros(count, dtype=[("block", "<u4"), ("row", "<u4"), ("scale", "<u4"), ("elements", "i1", 32)])
         self._library.mozg_monitor_read(self._handle, blocks.ctypes.data, count)
         return [(int(b["block"]), int(b["row"]), b["elements"], int(b["scale"])) for b in blocks]
+
+    def start_timeline(self) -> None:
+        """Record from now on; for a device opened with `timeline`."""
+        self._library.mozg_timeline(self._handle)
+
+    def read_timeline(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64]]:
+        """What was recorded: uint64 states [n, 2], reads and writes [n, 6]; verif/device/timeline.h says of what."""
+        places, counts = (ctypes.c_void_p * 3)(), (ctypes.c_uint64 * 3)()
+        self._library.mozg_timeline_read(self._handle, places, counts)
+        found = []
+        for place, count, words in zip(places, counts, (2, 6, 6), strict=True):
+            size = count * words
+            words_there = (ctypes.c_uint64 * size).from_address(place) if size else []
+            found.append(np.array(words_there, dtype=np.uint64).reshape(-1, words))
+        return found[0], found[1], found[2]
 
     def memory_counters(self) -> dict[str, int]:
         """Statistics of the DRAM model since it was opened."""

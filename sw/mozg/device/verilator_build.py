@@ -27,6 +27,7 @@ from .base import DeviceError
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "verif" / "device"
 MONITOR = SOURCES / "monitor.vlt"
+TIMELINE = (SOURCES / "timeline.vlt", SOURCES / "timeline.h")
 BUILD = ROOT / "build" / "device"
 # Vectorised stores of unrelated registers cost more than they save: 611 against 585 k cycles/s of `edge` with -O3.
 OPTIMISE = ("-O2", "-fno-tree-slp-vectorize", "-fno-tree-vectorize", "-fno-plt", "-fno-semantic-interposition")
@@ -36,21 +37,36 @@ TUNED_COLUMNS = 16  # accumulator columns of all rows; for a larger array the se
 TRAINING_SECONDS = 120  # it takes a few; a machine may be busy
 
 
-def build(chip: ChipConfig, trace: bool = False, progress: Callable[[str], None] = lambda _: None) -> Path:
-    """The library for a chip, converted and compiled when something changed; DeviceError with the log otherwise."""
+def build(
+    chip: ChipConfig,
+    trace: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+    timeline: bool = False,
+) -> Path:
+    """The library for a chip, converted and compiled when something changed; DeviceError with the log otherwise.
+
+    trace: it writes FST waves; timeline: it records what `mozg trace` shows. Both are libraries of their own.
+    """
     try:
         from rtl.top.mozg import convert_chip
         from verif.runner import alone, prepare_environment
     except ImportError as error:
         raise DeviceError(f"the RTL's tools are not installed ({error}): run `make setup`") from None
 
-    directory = BUILD / f"{chip.name}{'_trace' if trace else ''}"
+    directory = BUILD / f"{chip.name}{'_trace' if trace else ''}{'_timeline' if timeline else ''}"
     with alone(directory):
         progress(f"convert the RTL of {chip.name!r} to Verilog")
         top = convert_chip(chip, directory / "verilog")
         prepare_environment()
         digest = hashlib.sha256()
-        for path in [*top.files, SOURCES / "device.cpp", SOURCES / "dram.h", MONITOR, Path(__file__)]:
+        for path in [
+            *top.files,
+            SOURCES / "device.cpp",
+            SOURCES / "dram.h",
+            MONITOR,
+            *(TIMELINE * timeline),
+            Path(__file__),
+        ]:
             digest.update(Path(path).read_bytes())
         library = directory / f"mozg_{digest.hexdigest()[:16]}.so"
         if library.exists():
@@ -58,7 +74,7 @@ def build(chip: ChipConfig, trace: bool = False, progress: Callable[[str], None]
         for old in directory.glob("mozg_*.so"):
             old.unlink()
         with (directory / "build.log").open("w") as log:
-            _Build(top, chip, directory, trace, log, progress).make(library)
+            _Build(top, chip, directory, trace, timeline, log, progress).make(library)
     return library
 
 
@@ -71,19 +87,21 @@ class _Build:
         chip: ChipConfig,
         directory: Path,
         trace: bool,
+        timeline: bool,
         log: IO[str],
         progress: Callable[[str], None],
     ):
         self.top, self.chip, self.trace, self.log, self.progress = top, chip, trace, log, progress
         self.objects = directory / "verilated"
         self.profile = directory / "profile"
+        self.timeline = timeline
         self.temporary = directory / "library.tmp"  # one name, for GCC finds the counts of device.cpp by it
         self.environment = dict(os.environ)
 
     def make(self, library: Path) -> None:
         name = self.chip.name
         shutil.rmtree(self.objects, ignore_errors=True)
-        if self.trace or self.chip.rows * self.chip.columns > TUNED_COLUMNS:
+        if self.trace or self.timeline or self.chip.rows * self.chip.columns > TUNED_COLUMNS:
             self.progress(f"compile the chip {name!r} with Verilator (a minute or two, once)")
             self._verilate()
             self._compile()
@@ -117,7 +135,8 @@ class _Build:
         command += ["-O3", "--x-assign", "unique", "--x-initial", "unique", "--output-split", "20000"]
         command += ["-Wno-fatal", "-Wno-lint", "-Wno-style"]
         command += ["--trace-fst", "--trace-structs"] if self.trace else []
-        self._run([*command, str(MONITOR), *map(str, self.top.files)])
+        watched = [MONITOR, TIMELINE[0]] if self.timeline else [MONITOR]
+        self._run([*command, *map(str, watched), *map(str, self.top.files)])
 
     def _compile(self, *flags: str) -> None:
         """The temporary library from the chip's C++; `flags` for the code that counts."""
@@ -132,6 +151,7 @@ class _Build:
         link = ["g++", *OPTIMISE, *flags, "-std=c++17", "-shared", "-fPIC", f"-I{self.objects}", f"-I{root}"]
         link += [f"-I{root}/vltstd", '-DTOP_HEADER="Vchip.h"', "-DTOP_CLASS=Vchip", f"-DLANES={self.chip.lanes}"]
         link += [f"-DTOP_MODULE={self.top.name}", '-DROOT_HEADER="Vchip___024root.h"']
+        link += ["-DTIMELINE"] if self.timeline else []
         link += [f"-DVM_TRACE_FST={int(self.trace)}", f"-DVM_TRACE={int(self.trace)}", str(SOURCES / "device.cpp")]
         link += ["-Wl,--whole-archive", str(self.objects / "libVchip.a"), str(self.objects / "libverilated.a")]
         link += ["-Wl,--no-whole-archive", "-lpthread", "-lz", *(["-llz4"] if self.trace else [])]
