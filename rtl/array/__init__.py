@@ -5,8 +5,8 @@ A beat is taken in stage 0. The timeline that every block of this folder keeps t
 0   the beat sequencer takes the beat
 1   beat registered; element of the scale registers selected; operands switch at the end (first beat of a block)
 2   weights decoded; multiply
-3   products; eight lanes are added
-4   sums of eight; they are joined; exponents are added
+3   products, in the ASIC leaf sums of four; they are added
+4   sums; they are joined; exponents are added
 5   block sums and exponents enter fp32_from_int
 7   accumulators are read
 8   fp32_add begins

@@ -16,11 +16,14 @@ from verif.synth.designs import OUT, Design, Module
 from verif.synth.liberty import DONT_USE, Library
 from verif.synth.rams import ram_of
 
-# Against the long form of Yosys' own script: cut enumeration over wide nodes, buffers only for large fan-outs.
+# Yosys' own script leaves ripple adders and chains of AND: `if -g` restructures them. Buffers only for large fan-outs.
 ABC = (
-    "strash; ifraig; scorr; dc2; if -g -K 8 -C 16; st; dch; &get -n; &nf; &put; "
+    "strash; ifraig; scorr; dc2; if -g -K 6 -C 16; st; dch; &get -n; &nf -R 32; &put; "
     "buffer -N 16; topo; upsize {D}; dnsize {D}"
 )
+# For what misses the period: parallel-prefix adders, and no area recovery before the restructuring.
+FAST = ("-extra-map +/choices/kogge-stone.v", ABC.replace("dc2; ", ""))
+LOGIC = 0.62  # of the period, as ABC counts it: registers, set-up and slopes need the rest
 MULTIPLIER = Path(__file__).parent / "signed_multiplier.v"
 CLOCK_GATE_MINIMUM = 4  # flip-flops; fewer keep their multiplexers
 RECIPE = 2  # part of the key of what is kept
@@ -53,30 +56,36 @@ class Mapper:
         if not self.liberty.exists() or self.liberty.read_text() != library.text:
             self.liberty.write_text(library.text)  # Yosys reads it below the project only
 
-    def key(self, module: Module, design: Design) -> str:
+    def key(self, module: Module, design: Design, fast: bool) -> str:
         """What the netlist depends on: the module's text, its children's ports, the library, the recipe."""
         digest = hashlib.sha256(module.file.read_bytes())
         for child in module.children:
             digest.update(design.modules[child].file.read_text().split(");")[0].encode())
         digest.update(self.library.text.encode())
         digest.update(MULTIPLIER.read_bytes())
-        digest.update(f"{self.period} {self.gate and self.gate.name} {ABC} {CLOCK_GATE_MINIMUM} {RECIPE}".encode())
+        gate = self.gate and self.gate.name
+        digest.update(f"{self.period} {gate} {ABC} {FAST} {CLOCK_GATE_MINIMUM} {LOGIC} {RECIPE} {fast}".encode())
         return digest.hexdigest()[:16]
 
-    def script(self, module: Module, design: Design, netlist: Path) -> list[str]:
+    def script(self, module: Module, design: Design, netlist: Path, fast: bool) -> list[str]:
         liberty = yosys.relative(self.liberty)
         children = [f"read_verilog -lib {yosys.relative(design.modules[child].file)}" for child in module.children]
         lines = [*children, f"read_verilog {yosys.relative(module.file)}"]
         lines += [f"hierarchy -check -top {module.name}", "proc", "opt", "wreduce"]
-        lines += [f"techmap -map {yosys.relative(MULTIPLIER)}", "opt_clean", "synth -booth -noabc -run begin:check"]
+        lines += [
+            f"techmap -map {yosys.relative(MULTIPLIER)}",
+            "opt_clean",
+            f"synth -noabc {FAST[0] if fast else ''} -run begin:check",
+        ]
         if self.gate:
             pins = ":".join(self.gate.clock_gate_pins)
             lines.append(f"clockgate -pos {self.gate.name} {pins} -min_net_size {CLOCK_GATE_MINIMUM}")
+        abc = "fast.script" if fast else "abc.script"
         dont_use = " ".join(f"-dont_use *{word}*" for word in DONT_USE)
         lines += [f"dfflibmap -liberty {liberty}", "setundef -zero"]
         lines.append(
             f"abc -liberty {liberty} {dont_use} -constr {yosys.relative(self.folder / 'abc.constr')} "
-            f"-D {1000 * self.period:.0f} -script {yosys.relative(self.folder / 'abc.script')}"
+            f"-D {1000 * LOGIC * self.period:.0f} -script {yosys.relative(self.folder / abc)}"
         )
         lines += ["opt_clean -purge", *self._ties(), "rename -wire", "splitnets", "opt_clean -purge"]
         lines += [f"tee -q -o {yosys.relative(netlist.with_suffix('.json'))} stat -json"]
@@ -93,33 +102,39 @@ class Mapper:
                 pairs.append(f"{option} {cell.name} {pin}")
         return [f"hilomap -singleton {' '.join(pairs)}"] if pairs else []
 
-    def map(self, design: Design, progress: Callable[[str], None] = lambda _: None) -> dict[str, Mapped]:
-        """Every module of the design but the RAM macros; maps those that changed.
+    def map(
+        self, design: Design, progress: Callable[[str], None] = lambda _: None, fast: frozenset[str] = frozenset()
+    ) -> dict[str, Mapped]:
+        """Every module of the design but the RAM macros; maps those that changed. `fast`: for these speed is first.
 
         A process each: in one process, what was mapped before changes the result of what follows.
         """
-        (self.folder / "abc.script").write_text(
-            ABC.replace("{D}", f"-D {1000 * self.period:.0f}").replace("; ", "\n") + "\n"
-        )
+        for name, text in (("abc", ABC), ("fast", FAST[1])):
+            text = text.replace("{D}", f"-D {1000 * LOGIC * self.period:.0f}").replace("; ", "\n")
+            (self.folder / f"{name}.script").write_text(text + "\n")
         load = self.library.load * self.library.femtofarads
         (self.folder / "abc.constr").write_text(f"set_driving_cell {self.library.buffer.name}\nset_load {load:.3f}\n")
         netlists, todo = {}, []
         for module in design.modules.values():
             if ram_of(module):
                 continue
-            netlists[module.name] = self.folder / "modules" / f"{module.name}_{self.key(module, design)}.v"
+            netlists[module.name] = (
+                self.folder / "modules" / f"{module.name}_{self.key(module, design, module.name in fast)}.v"
+            )
             if not netlists[module.name].exists():
                 todo.append(module)
         if todo:
             progress(f"map {len(todo)} of {len(design.modules)} modules to {self.library.name}")
             (self.folder / "modules").mkdir(exist_ok=True)
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                list(pool.map(lambda module: self._run(module, design, netlists[module.name]), todo))
+                list(
+                    pool.map(lambda module: self._run(module, design, netlists[module.name], module.name in fast), todo)
+                )
         return {name: self._read(name, netlist) for name, netlist in netlists.items()}
 
-    def _run(self, module: Module, design: Design, netlist: Path) -> None:
+    def _run(self, module: Module, design: Design, netlist: Path, fast: bool) -> None:
         written = netlist.with_suffix(".part.v")  # a run that is stopped leaves no half of a netlist
-        yosys.run(self.script(module, design, written), self.folder / "logs", module.name)
+        yosys.run(self.script(module, design, written, fast), self.folder / "logs", module.name)
         written.with_suffix(".json").rename(netlist.with_suffix(".json"))
         # OpenSTA reads Verilog of 1995; sums in the netlist do not depend on signs any more.
         written.write_text(re.sub(r"^( *(?:input|output|wire)) signed ", r"\1 ", written.read_text(), flags=re.M))
