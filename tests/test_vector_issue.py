@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from myhdl import Signal, Simulation, delay, instance, intbv
 
 from rtl.common.config import PRESETS
+from rtl.common.registers import CAUSE_CODE
 from rtl.vector.beat_control import ORDER
 from rtl.vector.control_word import Reduce, Scalar, control_fields
-from rtl.vector.passes import PASSES, Kind
+from rtl.vector.drain_phase import drain_phase
+from rtl.vector.passes import PASSES, PHASES, Kind
 from verif.runner import run_bench
 
 
@@ -29,6 +32,31 @@ def test_sums_and_maxima_go_to_their_scalars():
         if selectors.get("reduce") == Reduce.SUM:
             wanted = Scalar.SUM_S0 if kind == Kind.SOFTMAX else Scalar.SUM
             assert selectors.get("scalar_out", Scalar.SUM) == wanted
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_the_phase_is_the_pass_or_what_its_next_round_waits_for(kind):
+    """All waits of a round (bank 1, parameters 2, inverse 4, KV writer 8), in MyHDL."""
+    kind_of, waits, phase = Signal(intbv(int(kind))[5:]), Signal(intbv(0)[4:]), Signal(intbv(0)[4:])
+    checking, rest = Signal(bool(0)), Signal(bool(0))
+    of_kind = next(cause for cause, kinds in PHASES.items() if kind in kinds)
+    found = []
+
+    @instance
+    def stimulus():
+        for value in range(1 << 6):
+            waits.next, checking.next, rest.next = value & 15, bool(value & 16), bool(value & 32)
+            yield delay(1)
+            found.append(int(phase))
+
+    Simulation(drain_phase(kind_of, checking, waits, rest, phase), stimulus).run(quiet=True)
+    for value, code in enumerate(found):
+        wanted = of_kind
+        if value & 16:
+            waited = ((value & 33 == 33, "fill_drain"), (value & 2, "wait_memory"), (value & 4, "wait_softmax"))
+            waited += ((value & 8, "wait_kv_write"),)
+            wanted = next((cause for holds, cause in waited if holds), of_kind)
+        assert code == CAUSE_CODE[wanted], f"{kind.name}, waits {value & 15:04b}"
 
 
 @pytest.mark.parametrize("chip", ["tiny", "server"])
