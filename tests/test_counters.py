@@ -92,6 +92,16 @@ def test_what_takes_longer_is_the_cause_that_grows(model, row, memory, cause, al
     assert after["array_beats"] == before["array_beats"]
 
 
+def test_power_up_state_does_not_matter():
+    compiled = image()
+    found = []
+    for seed in range(1, 9):
+        with open_device("verilator", CHIP, compiled.memory.size, memory=IDEAL, seed=seed) as device:
+            found.append(Driver(device, compiled).step([Row(0, 0, 1, sample=True)]).counters)
+    assert sum(found[0][cause] for cause in CAUSES) == found[0]["cycles"]
+    assert all(each == found[0] for each in found)
+
+
 def test_every_cause_arises_in_some_step():
     runs = [
         counters(image(weights="mxfp4", **MODELS["one block"]), Row(0, 1, 1), Row(0, 2, 2, sample=True)),

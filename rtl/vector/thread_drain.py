@@ -428,6 +428,7 @@ def thread_drain(
 
         if rst:
             state.next = IDLE
+            kind.next = EMBED
             bank.next = 0
             starting.next = 0
             step.next = 0

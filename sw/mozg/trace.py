@@ -278,8 +278,9 @@ def drain_track(timeline: Timeline, image: Image, rows: Sequence[Row]) -> list[S
         outer[-1] = Slice(outer[-1].name, outer[-1].start, end)
         if state == states.JOB:
             job = next(jobs, "landing")
-        label = job or None if instruction.opcode == Opcode.ATTEND else names[Kind(kind)]
-        passes.append((None if state == states.START else label, start, end))
+        if state != states.START:  # there the pass is still that of the instruction before
+            label = job or None if instruction.opcode == Opcode.ATTEND else names[Kind(kind)]
+            passes.append((label, start, end))
     inner = stretches(passes, 1)
     waits = {CAUSE_CODE["fill_drain"]: "waits for sums", CAUSE_CODE["wait_memory"]: "waits for parameters"}
     waits |= {CAUSE_CODE["wait_softmax"]: "waits for softmax", CAUSE_CODE["wait_kv_write"]: "waits for the KV writer"}
