@@ -36,14 +36,15 @@ def test_a_key_is_32_bytes_and_a_scale_behind_the_scales_of_v():
 
 def test_a_value_is_one_byte_in_each_channel_beat():
     data = bytes(range(64))
-    written = layout("tiny").value(slot=0, head=0, position=34, data=data, scale=99)
+    written = layout("tiny").value(slot=0, head=0, position=34, data=data)
     base = 0x10040
     channels = {base + 0x4000 + c // 32 * 0x1000 + (32 + c % 32) * 32 + 2: c for c in range(64)}
-    assert written == {base + 67 * 32 + 2: 99} | channels
+    assert written == channels
+    assert layout("tiny").value_scale(slot=0, head=0, position=34, scale=99) == {base + 67 * 32 + 2: 99}
 
 
 def test_two_ports_hold_two_blocks_of_channels_side_by_side():
-    written = layout("server").value(slot=0, head=0, position=0, data=bytes([7] * 32 + [8] * 32), scale=1)
+    written = layout("server").value(slot=0, head=0, position=0, data=bytes([7] * 32 + [8] * 32))
     region = 0x10040 + 0x4000
     assert written[region] == 7 and written[region + 32] == 8
     assert written[region + 31 * 64 + 32] == 8
@@ -52,7 +53,7 @@ def test_two_ports_hold_two_blocks_of_channels_side_by_side():
 def test_no_two_units_share_a_byte():
     place = layout("server", 1)
     units = [place.key(0, 0, 0, position, bytes(32), 0) for position in range(128)]
-    units += [place.value(0, 0, position, bytes(32), 0) for position in range(64)]
+    units += [place.value(0, 0, position, bytes(32)) | place.value_scale(0, 0, position, 0) for position in range(64)]
     assert len(set().union(*units)) == sum(map(len, units))
 
 

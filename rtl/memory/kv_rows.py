@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, always_comb, concat, enum, instances, intbv
+from myhdl import Signal, always, always_comb, concat, enum, instances, intbv, modbv
 
 from rtl.common.config import ChipConfig, bits_for
 from rtl.common.interfaces import ADDRESS_BITS
@@ -24,6 +24,8 @@ def kv_rows(
     row_position,
     ready,
     active_count,
+    joins,
+    follows,
     lookup_row,
     window,
     group_base,
@@ -38,16 +40,20 @@ def kv_rows(
 
     Ports: clk; rst; start (pulse; takes about rows * (bits of a slot + bits of a group) clocks; ready is low
     meanwhile); registers and fields of the instruction, held from start on; rows. active_count: rows that are
-    active. lookup_row -> window, group_base, slot, position: a clock later.
+    active. joins, follows (R + 1 bits, bit k for the active row number k): it has the slot and the group of tokens
+    of the one before; its key even lies in the beat behind. lookup_row -> window, group_base, slot, position: a clock
+    later.
     """
     R = config.rows
     S = bits_for(config.slots)
     C = bits_for(config.context)
     LOW = bits_for(config.bus_bytes)
     TOKEN_BITS = bits_for(config.group_tokens)
+    GROUP_TOKENS = config.group_tokens
     GROUP_BITS = max(1, C - TOKEN_BITS)
     WIDTH = 2 * ADDRESS_BITS + S + C
     LAST = R - 1
+    NUMBER_BITS = bits_for(R)
 
     state_t = enum("IDLE", "ROW", "SLOT", "LAYER", "GROUP", "STORE")
     state = Signal(state_t.IDLE)
@@ -64,6 +70,11 @@ def kv_rows(
     store = Signal(bool(0))
     group_beats = Signal(intbv(0)[14:])
     always_read = Signal(bool(0))
+    number = Signal(intbv(0)[NUMBER_BITS:])  # of this row among the active ones
+    slot_before = Signal(intbv(0)[S:])
+    position_before = Signal(intbv(0)[C:])
+    difference, after_before = [Signal(modbv(0)[C:]) for _ in range(2)]
+    same_group, next_beat = [Signal(bool(0)) for _ in range(2)]
     found = Signal(intbv(0)[WIDTH:])
 
     places = ram(clk, store, row, entry, always_read, lookup_row, found, depth=R, width=WIDTH)
@@ -83,6 +94,14 @@ def kv_rows(
         # One beat of V scales, 33 for each block of the head.
         group_beats.next = concat(intbv(0)[1:], head_blocks, intbv(0)[5:]) + concat(intbv(0)[6:], head_blocks) + 1
 
+    @always_comb
+    def compare():
+        difference.next = positions[C:] ^ position_before
+        after_before.next = position_before + 1  # wraps only past the context
+        same_group.next = number != 0 and slots[S:] == slot_before and difference < GROUP_TOKENS
+        # The first of 32 tokens lies beside the one before it, in the next port, or in the next group.
+        next_beat.next = positions[C:] == after_before and positions[5:] != 0
+
     @always(clk.posedge)
     def compute():
         if rst:
@@ -93,11 +112,14 @@ def kv_rows(
             ready.next = 0
             row.next = 0
             active_count.next = 0
+            joins.next = 0
+            follows.next = 0
             actives.next = row_active
             slots.next = row_slot
             positions.next = row_position
             state.next = state_t.ROW
         elif state == state_t.ROW:
+            number.next = active_count[NUMBER_BITS:]
             if actives[0]:
                 active_count.next = active_count + 1
             address.next = kv_base
@@ -130,6 +152,11 @@ def kv_rows(
             actives.next = actives >> 1
             slots.next = slots >> S
             positions.next = positions >> C
+            if actives[0]:
+                slot_before.next = slots[S:]
+                position_before.next = positions[C:]
+                joins.next = joins | (concat(intbv(0)[R:], same_group) << number)
+                follows.next = follows | (concat(intbv(0)[R:], same_group and next_beat) << number)
             if row == LAST:
                 ready.next = 1
                 state.next = state_t.IDLE

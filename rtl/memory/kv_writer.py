@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, always_comb, concat, enum, instances, intbv, modbv
+from myhdl import ConcatSignal, Signal, always, always_comb, concat, enum, instances, intbv, modbv
 
 from rtl.common.config import ChipConfig, bits_for
 from rtl.common.fifo import fifo
 from rtl.common.interfaces import ADDRESS_BITS, kv_units
 from rtl.common.isa import FIELDS, INSTRUCTION_BITS, Epilogue
+from rtl.common.ram import ram
 from rtl.common.stream import Stream
 from rtl.convert import module
+from rtl.memory.byte_register import byte_register
 from rtl.memory.kv_rows import kv_rows
 from rtl.memory.value_gather import value_gather
 
@@ -57,10 +59,17 @@ def kv_writer(
 ):
     """Turns the units of a KEY or VALUE instruction into write requests; see 'KV cache' in rtl/README.md.
 
-    A K unit becomes two single beats: its scale byte and its 32 bytes. V units are taken a head at a time, when
-    those of all active rows are there: for each, its scale byte; for each set of rows with one slot and one block
-    of 32 tokens, a burst of 32 beats for each group of channels. It does not look at responses, and does not check
-    windows: it gives the slot's base, request_window.
+    Units are taken a block of K, or a head of V, at a time, when those of all active rows are there. K: a burst for
+    each run of rows whose tokens lie one behind the other, and before them their scale bytes, one beat for all rows
+    of a slot and group of tokens. V: for each set of rows with one slot and one block of 32 tokens, a burst of 32
+    beats for each group of channels; its scale bytes wait on the chip and go with those of the head's first block of
+    K, next to which they lie. So VALUE must come before KEY. Addresses ascend within a head, for the sake of DRAM
+    rows.
+
+    A memory loses cycles whenever it turns from reading to writing. So units wait until the vector unit may run out
+    of credits, or until kv_end, and then all go at once.
+
+    It does not look at responses, and does not check windows: it gives the slot's base, request_window.
 
     Ports: clk; rst; kv_base, kv_stride; rows; kv_*: see rtl/README.md; kv_finished: pulse, every burst of the
     instruction has been handed over. request_*, beat_*: see write_port.
@@ -72,8 +81,11 @@ def kv_writer(
     S, C = bits_for(config.slots), bits_for(config.context)
     V8 = 8 * config.lanes
     UNITS = kv_units(R)
+    MOST = UNITS + 1
     WORDS = config.words
     ROW_BITS = bits_for(R)
+    HEADS_BITS = min(8, bits_for(config.vector_blocks))  # V of all heads lies in the vector RAM
+    PLACES = 1 << (HEADS_BITS + ROW_BITS)
     UNIT_BITS = ROW_BITS + 8 + 8 + 8
     LOW = bits_for(B)
     LANE_BITS = bits_for(config.group_tokens)
@@ -90,8 +102,9 @@ def kv_writer(
     PORT_PART = config.group_tokens - 32
 
     state_t = enum(
-        "IDLE", "ROWS", "UNIT", "HEAD", "K_ADDRESS", "SCALE_REQUEST", "SCALE_BEAT", "K_DATA", "K_REQUEST",
-        "K_BEAT", "V_CHECK", "V_VALUE", "V_HEAD", "V_BLOCK", "V_REQUEST", "V_BEATS", "DONE",
+        "IDLE", "ROWS", "UNIT", "HEAD", "K_ADDRESS", "LOOK_UP", "GATHER", "SCALE_REQUEST", "VALUE_SCALE", "SCALE_BEAT",
+        "K_LANE", "K_RUN", "K_REQUEST", "K_DATA", "K_BEAT", "K_NEXT",
+        "V_CHECK", "V_VALUE", "V_HEAD", "V_BLOCK", "V_REQUEST", "V_BEATS", "DONE",
     )  # fmt: skip
     state = Signal(state_t.IDLE)
     is_value = Signal(bool(0))
@@ -100,7 +113,16 @@ def kv_writer(
     layer_offset, head_stride, value_offset, value_stride = [Signal(intbv(0)[ADDRESS_BITS:]) for _ in range(4)]
     head_blocks = Signal(intbv(0)[8:])
     active_count = Signal(intbv(0)[bits_for(R + 1) :])
-    window, group_base, address = [Signal(intbv(0)[ADDRESS_BITS:]) for _ in range(3)]
+    joins, follows = [Signal(intbv(0)[R + 1 :]) for _ in range(2)]
+    # Of the unit, and of the scale, among those of all active rows.
+    number, ahead, scale_number, scale_ahead = [Signal(intbv(0)[ROWS_BITS:]) for _ in range(4)]
+    run_end = Signal(intbv(0)[ROWS_BITS:])
+    run = Signal(intbv(0)[6:])  # rows whose keys go in one burst
+    joined, scale_joined, first_block = [Signal(bool(0)) for _ in range(3)]
+    threshold, rows_of_round = [Signal(intbv(0)[COUNT_BITS:]) for _ in range(2)]
+    flushing = Signal(bool(0))
+    window, own_window, group_base, address, scale_address = [Signal(intbv(0)[ADDRESS_BITS:]) for _ in range(5)]
+    lane_after = Signal(intbv(0)[6:])
     head_offset = Signal(intbv(0)[ADDRESS_BITS:])
     head_count = Signal(intbv(0)[8:])
     slot = Signal(intbv(0)[S:])
@@ -121,6 +143,20 @@ def kv_writer(
     word_out = Stream(V8)
     unused_count = Signal(intbv(0)[bits_for(UNITS * WORDS + 1) :])
     words = fifo(clk, rst, word_in, word_out, unused_count, depth=UNITS * WORDS, width=V8)
+    # The scales of K once more: they are written before the units leave.
+    unused_room = Signal(bool(0))
+    scale_in = Stream.of(Signal(intbv(0)[ROW_BITS + 8 :]), Signal(bool(0)), unused_room)
+    scale_out = Stream(ROW_BITS + 8)
+    unused_scales = Signal(intbv(0)[COUNT_BITS:])
+    scales = fifo(clk, rst, scale_in, scale_out, unused_scales, depth=UNITS, width=ROW_BITS + 8, distributed=True)
+    key_scale, value_scale = [Signal(intbv(0)[8:]) for _ in range(2)]
+    scale_row, lookup_row = [Signal(intbv(0)[ROW_BITS:]) for _ in range(2)]
+    keep_value, always_read = [Signal(bool(0)) for _ in range(2)]
+    value_place, value_found = [Signal(intbv(0)[HEADS_BITS + ROW_BITS :]) for _ in range(2)]
+    value_scales = ram(
+        clk, keep_value, value_place, unit_scale, always_read, value_found, value_scale, depth=PLACES, width=8
+    )
+
     beats_before = Signal(intbv(0)[14:])
     collected = Signal(intbv(0)[256:])
     key_beat = Signal(intbv(0)[W:])
@@ -143,10 +179,10 @@ def kv_writer(
     beats_left = Signal(intbv(0)[6:])
     unused_instruction = Signal(intbv(0)[INSTRUCTION_BITS:])
     last_beat = Signal(bool(0))
-    single_data = Signal(intbv(0)[W:])
-    single_strobe = Signal(intbv(0)[B:])
+    scale_enable, scale_strobe, key_strobe = [Signal(intbv(0)[B:]) for _ in range(3)]
+    scale_bytes, value_bytes = [[Signal(intbv(0)[8:]) for _ in range(B)] for _ in range(2)]
+    scale_data, value_data = ConcatSignal(*reversed(scale_bytes)), ConcatSignal(*reversed(value_bytes))
     units_here = Signal(bool(0))
-    in_head = Signal(intbv(0)[bits_for(R + 1) :])
 
     rows = kv_rows(
         clk,
@@ -161,7 +197,9 @@ def kv_writer(
         row_position,
         rows_ready,
         active_count,
-        unit_row,
+        joins,
+        follows,
+        lookup_row,
         window,
         group_base,
         slot,
@@ -195,6 +233,9 @@ def kv_writer(
         config,
     )
 
+    keep_scales = [byte_register(clk, scale_enable(i), key_scale, scale_bytes[i]) for i in range(B)]
+    keep_values = [byte_register(clk, scale_enable(i), value_scale, value_bytes[i]) for i in range(B)]
+
     @always_comb
     def fields():
         unit_in.payload.next = concat(kv_scale, kv_block, kv_head, kv_row)
@@ -203,16 +244,35 @@ def kv_writer(
         unit_head.next = unit_out.payload[ROW_BITS + 8 : ROW_BITS]
         unit_block.next = unit_out.payload[ROW_BITS + 16 : ROW_BITS + 8]
         unit_scale.next = unit_out.payload[ROW_BITS + 24 : ROW_BITS + 16]
+        scale_in.payload.next = concat(kv_scale, kv_row)
+        scale_in.valid.next = kv_valid and kv_last and not kv_value
+        scale_out.ready.next = state == state_t.GATHER
+        scale_row.next = scale_out.payload[ROW_BITS:]
+        key_scale.next = scale_out.payload[ROW_BITS + 8 : ROW_BITS]
+        lookup_row.next = unit_row
+        if state == state_t.LOOK_UP:
+            lookup_row.next = scale_row
+        keep_value.next = pop and is_value
+        always_read.next = 1
+        value_place.next = concat(unit_head[HEADS_BITS:], unit_row)
+        value_found.next = concat(unit_head[HEADS_BITS:], scale_row)
         word_in.payload.next = kv_data
         word_in.valid.next = kv_valid and not kv_value
         lane.next = position[LANE_BITS:]
+        lane_after.next = concat(intbv(0)[1:], position[5:]) + 1
+        rows_of_round.next = concat(intbv(0)[COUNT_BITS - ROWS_BITS :], active_count)
+        ahead.next = number + 1
+        joined.next = joins[ahead]
+        scale_ahead.next = scale_number + 1
+        scale_joined.next = joins[scale_ahead]
+        first_block.next = unit_block == 0
         beats_before.next = concat(intbv(0)[1:], unit_block, intbv(0)[5:]) + concat(intbv(0)[6:], unit_block) + 1
         token_block.next = position[C:5]
         kv_idle.next = state == state_t.IDLE
         kv_release.next = pop
         unit_out.ready.next = pop
         value_free.next = pop and is_value
-        request_window.next = window
+        request_window.next = own_window
         word_out.ready.next = (state == state_t.K_DATA) and (words_left != 0)
 
     @always_comb
@@ -221,17 +281,16 @@ def kv_writer(
 
     @always_comb
     def offer():
-        units_here.next = unit_out.valid and (
-            not is_value
-            or in_head != 0
-            or unit_count >= concat(intbv(0)[COUNT_BITS - ROWS_BITS :], active_count)
-            or ending
-        )
+        units_here.next = unit_out.valid and (number != 0 or (flushing and unit_count >= rows_of_round) or ending)
         request_valid.next = (
             (state == state_t.SCALE_REQUEST) or (state == state_t.K_REQUEST) or (state == state_t.V_REQUEST)
         )
         request_address.next = address
         request_beats.next = 1
+        if first_block:
+            request_beats.next = 2
+        if state == state_t.K_REQUEST:
+            request_beats.next = run
         if state == state_t.V_REQUEST:
             request_beats.next = 32
         gather_ready.next = (state == state_t.V_BEATS) and beat_ready
@@ -239,9 +298,15 @@ def kv_writer(
 
     @always_comb
     def give():
-        beat_valid.next = (state == state_t.SCALE_BEAT) or (state == state_t.K_BEAT)
-        beat_data.next = single_data
-        beat_strobe.next = single_strobe
+        beat_valid.next = (state == state_t.VALUE_SCALE) or (state == state_t.SCALE_BEAT) or (state == state_t.K_BEAT)
+        beat_data.next = key_beat
+        beat_strobe.next = key_strobe
+        if state == state_t.SCALE_BEAT:
+            beat_data.next = scale_data
+            beat_strobe.next = scale_strobe
+        if state == state_t.VALUE_SCALE:
+            beat_data.next = value_data
+            beat_strobe.next = scale_strobe
         if state == state_t.V_BEATS:
             beat_valid.next = gather_valid
             beat_data.next = gather_data
@@ -287,24 +352,21 @@ def kv_writer(
             row_slot_in.next = unused_slots[S:]
             row_position_in.next = unused_positions[C:]
 
+    @always_comb
+    def gather_scale():
+        scale_enable.next = 0
+        if state == state_t.GATHER:
+            scale_enable.next = 1 << lane
+        strobes = intbv(0)[B:]
+        strobes[:] = intbv(BLOCK_BYTES)[B:]
+        key_strobe.next = strobes << (lane & PORT_PART)
+
     @always(clk.posedge)
-    def prepare_single():
-        if state == state_t.SCALE_REQUEST:
-            single_strobe.next = 1 << lane
-            scales = intbv(0)[W:]
-            scales[:] = concat(intbv(0)[W - 8 :], unit_scale)
-            scales[:] = scales | (scales << 8)
-            scales[:] = scales | (scales << 16)
-            scales[:] = scales | (scales << 32)
-            scales[:] = scales | (scales << 64)
-            scales[:] = scales | (scales << 128)
-            scales[:] = scales | (scales << 256)
-            single_data.next = scales
-        if state == state_t.K_REQUEST:
-            strobes = intbv(0)[B:]
-            strobes[:] = intbv(BLOCK_BYTES)[B:]
-            single_strobe.next = strobes << (lane & PORT_PART)
-            single_data.next = key_beat
+    def mark_scales():
+        if rst or (state == state_t.SCALE_BEAT and beat_ready):
+            scale_strobe.next = 0
+        else:
+            scale_strobe.next = scale_strobe | scale_enable
 
     # The 32 bytes in every port; the strobes choose one.
     if P == 1:
@@ -350,6 +412,17 @@ def kv_writer(
             last_port.next = blocks_left[PORTS_BITS:] - 1
 
     @always(clk.posedge)
+    def hold_back():
+        # The vector unit begins a round while there is room for three: so many units surely come.
+        threshold.next = MOST - rows_of_round - rows_of_round - rows_of_round
+        if rst or kv_start:
+            flushing.next = 0
+        elif ending or unit_count >= threshold:
+            flushing.next = 1
+        elif state == state_t.UNIT and number == 0 and unit_count < rows_of_round:
+            flushing.next = 0
+
+    @always(clk.posedge)
     def run_units():
         start_rows.next = 0
         select.next = 0
@@ -358,28 +431,28 @@ def kv_writer(
         if rst:
             state.next = state_t.IDLE
             ending.next = 0
-            in_head.next = 0
+            number.next = 0
             head_count.next = 0
         else:
             if kv_end:
                 ending.next = 1
-            if pop and in_head != 0:
-                in_head.next = in_head - 1
+            if pop:
+                number.next = ahead
+                if ahead == active_count:
+                    number.next = 0
             if state == state_t.IDLE:
                 if kv_start:
                     ending.next = 0
                     start_rows.next = 1
                     head_count.next = 0
                     head_offset.next = 0
-                    in_head.next = 0
+                    number.next = 0
                     state.next = state_t.ROWS
             elif state == state_t.ROWS:
                 if rows_ready and not start_rows:
                     state.next = state_t.UNIT
             elif state == state_t.UNIT:
                 if units_here:
-                    if in_head == 0:
-                        in_head.next = active_count
                     state.next = state_t.HEAD
                 elif ending and not unit_out.valid:
                     state.next = state_t.DONE
@@ -388,7 +461,7 @@ def kv_writer(
                 if head_count == unit_head:
                     state.next = state_t.K_ADDRESS
                     if is_value:
-                        state.next = state_t.SCALE_REQUEST
+                        state.next = state_t.V_CHECK
                 elif head_count < unit_head:
                     head_offset.next = head_offset + head_stride
                     head_count.next = head_count + 1
@@ -396,32 +469,63 @@ def kv_writer(
                     head_offset.next = 0
                     head_count.next = 0
             elif state == state_t.K_ADDRESS:
-                address.next = address + concat(intbv(0)[ADDRESS_BITS - 14 - LOW :], beats_before, intbv(0)[LOW:])
+                own_window.next = window
+                scale_address.next = address + concat(intbv(0)[ADDRESS_BITS - 14 - LOW :], beats_before, intbv(0)[LOW:])
+                if not first_block:
+                    address.next = address + concat(intbv(0)[ADDRESS_BITS - 14 - LOW :], beats_before, intbv(0)[LOW:])
+                scale_number.next = number
+                state.next = state_t.LOOK_UP
+            elif state == state_t.LOOK_UP:
+                state.next = state_t.GATHER
+            elif state == state_t.GATHER:
+                scale_number.next = scale_ahead
                 state.next = state_t.SCALE_REQUEST
+                if scale_joined:
+                    state.next = state_t.LOOK_UP
             elif state == state_t.SCALE_REQUEST:
                 if request_ready:
                     state.next = state_t.SCALE_BEAT
+                    if first_block:
+                        state.next = state_t.VALUE_SCALE
+            elif state == state_t.VALUE_SCALE:
+                if beat_ready:
+                    state.next = state_t.SCALE_BEAT
             elif state == state_t.SCALE_BEAT:
                 if beat_ready:
+                    state.next = state_t.K_LANE
+            elif state == state_t.K_LANE:
+                address.next = scale_address + concat(intbv(0)[ADDRESS_BITS - 6 - LOW :], lane_after, intbv(0)[LOW:])
+                run.next = 1
+                run_end.next = ahead
+                state.next = state_t.K_RUN
+            elif state == state_t.K_RUN:
+                run_end.next = run_end + 1
+                run.next = run + 1
+                if not follows[run_end]:
+                    run.next = run
+                    state.next = state_t.K_REQUEST
+            elif state == state_t.K_REQUEST:
+                words_left.next = WORDS
+                if request_ready:
                     state.next = state_t.K_DATA
-                    words_left.next = WORDS
-                    if is_value:
-                        state.next = state_t.V_CHECK
-                    else:
-                        address.next = address + concat(intbv(0)[ADDRESS_BITS - 5 - LOW :], lane[5:], intbv(0)[LOW:])
             elif state == state_t.K_DATA:
                 if words_left == 0:
-                    address.next = address + B
-                    state.next = state_t.K_REQUEST
+                    state.next = state_t.K_BEAT
                 elif word_out.valid:
                     words_left.next = words_left - 1
-            elif state == state_t.K_REQUEST:
-                if request_ready:
-                    state.next = state_t.K_BEAT
             elif state == state_t.K_BEAT:
+                words_left.next = WORDS
                 if beat_ready:
-                    state.next = state_t.UNIT
+                    run.next = run - 1
+                    state.next = state_t.K_DATA
+                    if run == 1:
+                        state.next = state_t.UNIT
+                        if joined:
+                            state.next = state_t.K_NEXT
+            elif state == state_t.K_NEXT:
+                state.next = state_t.K_LANE
             elif state == state_t.V_CHECK:
+                own_window.next = window
                 address.next = window + layer_offset
                 if taken:
                     state.next = state_t.UNIT

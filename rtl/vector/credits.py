@@ -8,11 +8,11 @@ from rtl.convert import module
 
 
 @module
-def credits(clk, rst, take, give, room, *, units: int, limit: int):
+def credits(clk, rst, take, give, limit, room, *, units: int):
     """Count units taken and not given back; room: at most `limit` are out. The user sees to it that `units`
     suffice.
 
-    Ports: clk, rst; take, give: pulses, one unit each, also together; room.
+    Ports: clk, rst; take, give: pulses, one unit each, also together; limit (as wide as 2 * units - 1); room.
     """
     out = Signal(intbv(0, min=0, max=2 * units))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, always_comb, concat, instances, intbv
+from myhdl import Constant, Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import bits_for
 from rtl.common.interfaces import kv_units, logits_units
@@ -81,6 +81,7 @@ def issue(
     word_bits = bits_for(config.words) if config.words > 1 else 0
     level_h = len(ring_a_level)
     block_bits = level_h - word_bits
+    all_kv, all_logits = kv_units(rows), logits_units(rows)
     heads_l, head_blocks_l, weight_l = (FIELDS[name].bit for name in ("heads", "head_blocks", "weight_block"))
     heads_h, head_blocks_h, weight_h = heads_l + 8, head_blocks_l + 8, weight_l + 16
     row_bits, count_bits = bits_for(rows), bits_for(config.words)
@@ -89,7 +90,9 @@ def issue(
     queued_valid, queued_ready, queue_empty, drain_idle = [Signal(bool(0)) for _ in range(4)]
     ring_a_blocks, ring_b_blocks = [Signal(intbv(0)[16:]) for _ in range(2)]
     kv_take, kv_room, logits_take, logits_few, logits_room = [Signal(bool(0)) for _ in range(5)]
-    softmax_start, drain_landed, softmax_landed, softmax_waits = [Signal(bool(0)) for _ in range(4)]
+    kv_limit = Signal(intbv(0, min=0, max=2 * all_kv))
+    logits_limit = Constant(intbv(all_logits - rows)[bits_for(2 * all_logits) :])
+    softmax_start, drain_issued, drain_landed, softmax_landed, softmax_waits = [Signal(bool(0)) for _ in range(5)]
     score_ready, score_take, inverse_ready, inverse_take = [Signal(intbv(0)[2:]) for _ in range(4)]
     scores_end, inverses_end, scores_buffer, inverses_buffer = [Signal(bool(0)) for _ in range(4)]
     drain_quiet, softmax_quiet = [Signal(intbv(0)[4:]) for _ in range(2)]
@@ -150,6 +153,7 @@ def issue(
         logits_room,
         inverse_ready,
         inverse_take,
+        drain_issued,
         drain_landed,
         pipeline_busy,
         softmax_waits,
@@ -261,15 +265,15 @@ def issue(
         issue_control,
         config=config,
     )
-    kv_credits = credits(clk, rst, kv_take, kv_release, kv_room, units=kv_units(rows), limit=kv_units(rows) - 3 * rows)
+    kv_credits = credits(clk, rst, kv_take, kv_release, kv_limit, kv_room, units=all_kv)
     logits_credits = credits(
         clk,
         rst,
         logits_take,
         logits_release,
+        logits_limit,
         logits_few,
-        units=logits_units(rows),
-        limit=logits_units(rows) - rows,
+        units=all_logits,
     )
     scores = landing_flags(clk, rst, scores_end, scores_buffer, score_take, score_ready, cycles=LANDING)
     inverses = landing_flags(clk, rst, inverses_end, inverses_buffer, inverse_take, inverse_ready, cycles=LANDING)
@@ -289,6 +293,16 @@ def issue(
         logits_take.next = d_grant and d_turn_last and d_round[KIND_BITS:] == LOGITS_OUT
         logits_room.next = logits_few and d_walker_idle and not d_round_valid
 
+    @always(clk.posedge)
+    def limit_units():
+        # Three rounds may be under way when one is checked. kv_writer counts on it.
+        left = intbv(0, min=0, max=2 * all_kv)
+        left[:] = all_kv
+        for k in range(rows):
+            if row_active[k]:
+                left[:] = left - 3
+        kv_limit.next = left
+
     @always_comb
     def mark_ends():
         scores_end.next = d_finish and d_round[mark_bit]
@@ -298,6 +312,7 @@ def issue(
 
     @always_comb
     def see_landed():
+        drain_issued.next = d_walker_idle and drain_quiet == 0
         drain_landed.next = d_walker_idle and drain_quiet == 0 and not busy_d
         softmax_landed.next = s_walker_idle and softmax_quiet == 0 and not busy_s
         idle.next = drain_idle and queue_empty and not instruction_valid

@@ -184,8 +184,8 @@ def lanes(
 
     ring_*_free with ring_*_free_blocks: after the control word in the same cycle, the ring's base moves on.
     ring_*_available: words of V from the base on. busy_d, busy_s: a beat of the thread (bit `thread`) is under way
-    whose result a beat entering now would not yet see; pipeline_busy: any beat is, or a unit is in the quantiser.
-    vector_beat: counter event.
+    whose result a beat entering in timing.ISSUE_DELAY cycles would not yet see; pipeline_busy: any beat is, or a unit
+    is in the quantiser. vector_beat: counter event.
     """
     layout = cw.control_fields(config)
     control_bits = cw.control_bits(config)
@@ -777,7 +777,25 @@ def lanes(
 
     # Who is busy.
     thread = bit(control, layout, "thread")
+    reduce_29, destination_29 = part(late_29, late, "reduce"), part(late_29, late, "destination")
+    reducing_29 = Signal(False)
+
+    @always_comb
+    def see_reducing():
+        reducing_29.next = valid[LATE] & ((reduce_29 != 0) | (destination_29 == TO_SAMPLER))
+
     busy = busy_flags(
-        clk, rst, control_valid, thread, summing_33, maximum_33, quantiser_busy, pipeline_busy, busy_d, busy_s, config
+        clk,
+        rst,
+        control_valid,
+        thread,
+        reducing_29,
+        summing_33,
+        maximum_33,
+        quantiser_busy,
+        pipeline_busy,
+        busy_d,
+        busy_s,
+        config,
     )
     return instances()

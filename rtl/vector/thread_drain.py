@@ -52,6 +52,7 @@ def thread_drain(
     logits_room,
     inverse_ready,
     inverse_take,
+    issued,
     landed,
     pipeline_busy,
     softmax_waits,
@@ -67,17 +68,18 @@ def thread_drain(
     """Make the rounds of EMBED, NORM, MATMUL and ATTEND's drains, in order, each when all it waits for is
     there.
 
-    An instruction begins when every beat of the one before has landed. Within it the loops are: jobs of
-    ATTEND, or rows of EMBED; groups of columns (a bank); passes; blocks. A round takes 4 cycles to prepare
-    (NEXT: counters; LOOK: block numbers, conditions; CHECK: until all hold), beside the walker that issues
-    the one before.
+    An instruction begins when every beat of the one before has landed. NORM begins behind the last beat of RESIDUAL or
+    EMBED: its first pass waits for the sums, and neither of these uses a constant of its instruction. Within it the
+    loops are: jobs of ATTEND, or rows of EMBED; groups of columns (a bank); passes; blocks. A round takes 4 cycles
+    to prepare (NEXT: counters; LOOK: block numbers, conditions; CHECK: until all hold), beside the walker that
+    issues the one before.
 
     Ports: clk, rst; row_*, pass_*; instruction: stream; active_instruction: the one under way; softmax_start:
     pulse, thread S begins its jobs; bank_full, operand_full; ring_*_blocks: blocks of 32 present in a ring,
     ring_*_free (pulses) with ring_free_blocks; kv_*, logits_room: credit for this round and those on their
-    way; inverse_ready (2), inverse_take (2, pulses); landed: the walker is idle and all its beats can be
-    read; pipeline_busy: also of what leaves the unit; softmax_waits: thread S waits for scores; sample_done:
-    pulse; idle: no instruction; phase: see drain_phase; round_*: stream of rounds.
+    way; inverse_ready (2), inverse_take (2, pulses); issued: the walker is idle and the lanes have all its beats;
+    landed: these can be read when the next comes; pipeline_busy: also of what leaves the unit; softmax_waits: thread
+    S waits for scores; sample_done: pulse; idle: no instruction; phase: see drain_phase; round_*: stream of rounds.
     """
     rows = config.rows
     column_bits = bits_for(config.columns)
@@ -122,6 +124,7 @@ def thread_drain(
     pass_rows = Signal(intbv(0)[rows:])
 
     job_end, group_end, last_read, go, valid, drained, handing = [Signal(bool(0)) for _ in range(7)]
+    rows_left, over_to_norm, leaves = [Signal(bool(0)) for _ in range(3)]
     prepared = Signal(intbv(0)[round_bits(config) :])
     waits = Signal(intbv(0)[4:])
     checking, lanes_rest = [Signal(bool(0)) for _ in range(2)]
@@ -218,6 +221,19 @@ def thread_drain(
         handing.next = state == CHECK and go and (round_ready or not valid)
         checking.next = state == CHECK
         lanes_rest.next = softmax_waits and not pipeline_busy and not valid
+
+    @always_comb
+    def decide_end():
+        rows_left.next = opcode == OP_EMBED and embed_rest != embed_row
+        over_to_norm.next = (
+            (opcode == OP_EMBED or kind == RESIDUAL) and instruction_valid and instruction[opcode_h:opcode_l] == OP_NORM
+        )
+
+    @always_comb
+    def leave():
+        leaves.next = drained and not pipeline_busy
+        if rows_left or over_to_norm:
+            leaves.next = issued and not valid
 
     @always_comb
     def take_bank():
@@ -414,7 +430,7 @@ def thread_drain(
                 else:
                     state.next = FINISH
 
-        elif drained and not pipeline_busy:
+        elif leaves:
             state.next = IDLE
             kv_end.next = kind == KEY or kind == VALUE_QUANTISE
             sample_done.next = matmul and epilogue == FOR_SAMPLE
@@ -423,7 +439,7 @@ def thread_drain(
             if opcode == OP_EMBED:
                 embed_rest.next = embed_rest & ~embed_row
                 index.next = 0
-                if embed_rest != embed_row:
+                if rows_left:
                     state.next = SETTLE_1
 
         if rst:

@@ -47,6 +47,7 @@ class TB:
         self.slave = Slave(dut, self.rng, self.config.bus_bytes, gap)
         self.expected: dict[int, int] = {}
         self.kv_flying = self.logits_flying = self.kv_dones = 0
+        self.value_scales: dict[tuple[int, int], int] = {}  # (head, row)
         self.pulses: dict[str, int] = {}
 
     async def begin(self) -> None:
@@ -173,9 +174,12 @@ class TB:
             data = rng.randbytes(32 * layout.head_blocks if is_value else 32)
             words = [(b, w) for b in (blocks if is_value else [block]) for w in all_words]
             if is_value:
-                written = layout.value(slot, head, position, data, fields["kv_scale"])
+                written = layout.value(slot, head, position, data)
+                self.value_scales[head, row] = fields["kv_scale"]
             else:
                 written = layout.key(slot, head, block, position, data, fields["kv_scale"])
+                if block == 0:
+                    written |= layout.value_scale(slot, head, position, self.value_scales[head, row])
             self.expected |= written
             await self.unit(words, pause, data=data, **fields)
         await self.step(kv_end=1)
@@ -232,9 +236,9 @@ async def keys_and_values_land_where_the_layout_says(dut):
         pause = tb.rng.choice((0.0, 0.5))
         before = tb.kv_dones
         tb.dones_may_overlap = False
-        await tb.keys_or_values(layout, rows, False, pause)
-        await tb.until(lambda before=before: tb.kv_dones == before + 1)
         await tb.keys_or_values(layout, rows, True, pause)
+        await tb.until(lambda before=before: tb.kv_dones == before + 1)
+        await tb.keys_or_values(layout, rows, False, pause)
         await tb.until(lambda before=before: tb.kv_dones == before + 2)
         await tb.finish()
 
@@ -246,8 +250,8 @@ async def instructions_may_follow_at_once_and_each_is_reported_done(dut):
     tb.dones_may_overlap = True
     layout = tb.layout()
     rows = tb.place_rows()
-    await tb.keys_or_values(layout, rows, False, 0.0)
     await tb.keys_or_values(layout, rows, True, 0.0)
+    await tb.keys_or_values(layout, rows, False, 0.0)
     await tb.until(lambda: tb.kv_dones == 2)
     await tb.finish()
 
@@ -291,6 +295,7 @@ async def a_burst_outside_its_slot_is_an_error_and_not_an_access(dut):
         for row, _, _ in rows:
             fields = {"kv_value": int(is_value), "kv_row": row, "kv_head": 0, "kv_scale": 1}
             await tb.unit(words, 0.0, data=bytes(128), **fields)
+        await tb.step(kv_end=1)
         await tb.until(tb.high("error_valid"))
         assert int(dut.error_code.value) == ErrorCode.WINDOW
         await tb.step(freeze=1)
@@ -341,6 +346,7 @@ async def freezing_completes_what_was_addressed_and_begins_nothing(dut):
         for row, _, _ in rows:
             fields = {"kv_value": 1, "kv_row": row, "kv_head": 0, "kv_scale": 1}
             await tb.unit(words, 0.0, data=bytes(128), **fields)
+        await tb.step(kv_end=1)
         for _ in range(tb.rng.randrange(150)):
             await tb.step()
         await tb.step(freeze=1)
@@ -354,5 +360,7 @@ async def freezing_completes_what_was_addressed_and_begins_nothing(dut):
         dut.freeze.value = 0
         tb.slave.written.clear()
     tb.expected.clear()
-    await tb.keys_or_values(tb.layout(), tb.place_rows(), False)
+    layout, rows = tb.layout(), tb.place_rows()
+    await tb.keys_or_values(layout, rows, True)
+    await tb.keys_or_values(layout, rows, False)
     await tb.finish()

@@ -37,9 +37,13 @@ class Layout:
         written |= {start + (1 + beat) * bus + 32 * port + i: byte for i, byte in enumerate(data)}
         return written
 
-    def value(self, slot: int, head: int, position: int, data: bytes, scale: int) -> dict[int, int]:
+    def value_scale(self, slot: int, head: int, position: int, scale: int) -> dict[int, int]:
+        """The byte of V that KEY writes."""
+        return {self.group(slot, head, position) + position % self.config.group_tokens: scale}
+
+    def value(self, slot: int, head: int, position: int, data: bytes) -> dict[int, int]:
         ports, bus = self.config.ports, self.config.bus_bytes
-        written = {self.group(slot, head, position) + position % self.config.group_tokens: scale}
+        written = {}
         for channel, byte in enumerate(data):
             group, within = divmod(channel, 32 * ports)
             port, beat = divmod(within, BLOCK)
