@@ -10,7 +10,7 @@ from rtl.common.isa import FIELDS
 
 BEATS_BITS = 40  # groups * k_blocks * 34 needs 38
 PARAMETER_BEATS = 128  # FIFO in front of the gearbox: bias of 1024 outputs on a bus of 256 bits
-FETCH_DEPTH = 4  # instructions fetched ahead
+FETCH_DEPTH, FETCH_LOW = 16, 4  # instructions fetched ahead; how many are left when more are asked for
 BURST_QUEUE = 16  # bursts that may be outstanding
 LENGTH_BITS = 8  # beats of a burst - 1
 

@@ -7,7 +7,7 @@ from rtl.common.fifo import fifo
 from rtl.common.isa import INSTRUCTION_BITS, INSTRUCTION_BYTES
 from rtl.common.stream import Stream
 from rtl.convert import module
-from rtl.memory.descriptor import FETCH_DEPTH
+from rtl.memory.descriptor import FETCH_DEPTH, FETCH_LOW
 
 
 @module
@@ -31,6 +31,9 @@ def instruction_fetch(
 ):
     """Reads instructions one after the other from program_base into a FIFO, each as one burst of its own.
 
+    Each departure from the weights costs the DRAM two rows to open. So it waits until few instructions are left, then
+    asks for all that the FIFO has room for, burst after burst.
+
     fetch_start: pulse; forgets everything fetched or requested and begins at program_base. Nothing is
     requested before the first one. Bursts of an earlier start that still arrive are counted and dropped.
     It never requests past program_base + program_size (a rest under 64 bytes counts as nothing).
@@ -40,19 +43,20 @@ def instruction_fetch(
     """
     parts = INSTRUCTION_BITS // config.bus_bits
     width = config.bus_bits
-    depth = FETCH_DEPTH
+    depth, low = FETCH_DEPTH, FETCH_LOW
     shift = INSTRUCTION_BYTES.bit_length() - 1
 
     running = Signal(False)
     left = Signal(intbv(0)[32 - shift :])  # instructions not yet requested
-    reserved = Signal(intbv(0)[4:])  # places in the FIFO: requested or filled
+    filling = Signal(False)
+    reserved = Signal(intbv(0)[5:])  # places in the FIFO: requested or filled
     outstanding = Signal(intbv(0)[6:])  # requested and not arrived
     stale = Signal(intbv(0)[6:])  # the first of those belong to an earlier start
     grant = Signal(False)
     arrived = Signal(False)
     taken = Signal(False)
     flush = Signal(False)
-    unused_count = Signal(intbv(0)[3:])
+    unused_count = Signal(intbv(0)[5:])
     unused_ready = Signal(False)
     unused_bits = Signal(False)
     source = Stream.of(Signal(intbv(0)[INSTRUCTION_BITS:]), Signal(False), unused_ready)
@@ -96,7 +100,7 @@ def instruction_fetch(
 
     @always_comb
     def request():
-        request_valid.next = (left != 0) and (reserved != depth) and not freeze
+        request_valid.next = filling and (left != 0) and (reserved != depth) and not freeze
 
     @always(clk.posedge)
     def advance():
@@ -119,6 +123,13 @@ def instruction_fetch(
             reserved.next = reserved + 1
         elif taken and not grant:
             reserved.next = reserved - 1
+
+    @always(clk.posedge)
+    def decide():
+        if rst or fetch_start or reserved <= low:
+            filling.next = True
+        elif reserved == depth:
+            filling.next = False
 
     @always(clk.posedge)
     def count_bursts():

@@ -82,7 +82,7 @@ def kv_writer(
     V8 = 8 * config.lanes
     UNITS = kv_units(R)
     MOST = UNITS + 1
-    WORDS = config.words
+    WORDS, ONE_WORD = config.words, config.words == 1
     ROW_BITS = bits_for(R)
     HEADS_BITS = min(8, bits_for(config.vector_blocks))  # V of all heads lies in the vector RAM
     PLACES = 1 << (HEADS_BITS + ROW_BITS)
@@ -102,10 +102,11 @@ def kv_writer(
     PORT_PART = config.group_tokens - 32
 
     state_t = enum(
-        "IDLE", "ROWS", "UNIT", "HEAD", "K_ADDRESS", "LOOK_UP", "GATHER", "SCALE_REQUEST", "VALUE_SCALE", "SCALE_BEAT",
-        "K_LANE", "K_RUN", "K_REQUEST", "K_DATA", "K_BEAT", "K_NEXT",
+        "IDLE", "ROWS", "UNIT", "HEAD", "K_ADDRESS", "GATHER", "SCALE_REQUEST", "VALUE_SCALE", "SCALE_BEAT",
+        "K_LANE", "K_REQUEST", "K_DATA", "K_BEAT", "K_NEXT",
         "V_CHECK", "V_VALUE", "V_HEAD", "V_BLOCK", "V_REQUEST", "V_BEATS", "DONE",
     )  # fmt: skip
+    NEXT_KEY = state_t.K_BEAT if ONE_WORD else state_t.K_DATA
     state = Signal(state_t.IDLE)
     is_value = Signal(bool(0))
     ending = Signal(bool(0))
@@ -118,7 +119,8 @@ def kv_writer(
     number, ahead, scale_number, scale_ahead = [Signal(intbv(0)[ROWS_BITS:]) for _ in range(4)]
     run_end = Signal(intbv(0)[ROWS_BITS:])
     run = Signal(intbv(0)[6:])  # rows whose keys go in one burst
-    joined, scale_joined, first_block = [Signal(bool(0)) for _ in range(3)]
+    joined, scale_joined, first_block, counting, looked_up, gathered, key_taken = [Signal(bool(0)) for _ in range(7)]
+    gathered_scale = Signal(intbv(0)[8:])
     threshold, rows_of_round = [Signal(intbv(0)[COUNT_BITS:]) for _ in range(2)]
     flushing = Signal(bool(0))
     window, own_window, group_base, address, scale_address = [Signal(intbv(0)[ADDRESS_BITS:]) for _ in range(5)]
@@ -158,7 +160,8 @@ def kv_writer(
     )
 
     beats_before = Signal(intbv(0)[14:])
-    collected = Signal(intbv(0)[256:])
+    key = Signal(intbv(0)[256:])
+    key_there = Signal(bool(0))
     key_beat = Signal(intbv(0)[W:])
     words_left = Signal(intbv(0)[bits_for(WORDS + 1) :])
 
@@ -233,7 +236,7 @@ def kv_writer(
         config,
     )
 
-    keep_scales = [byte_register(clk, scale_enable(i), key_scale, scale_bytes[i]) for i in range(B)]
+    keep_scales = [byte_register(clk, scale_enable(i), gathered_scale, scale_bytes[i]) for i in range(B)]
     keep_values = [byte_register(clk, scale_enable(i), value_scale, value_bytes[i]) for i in range(B)]
 
     @always_comb
@@ -250,7 +253,7 @@ def kv_writer(
         scale_row.next = scale_out.payload[ROW_BITS:]
         key_scale.next = scale_out.payload[ROW_BITS + 8 : ROW_BITS]
         lookup_row.next = unit_row
-        if state == state_t.LOOK_UP:
+        if state == state_t.GATHER:
             lookup_row.next = scale_row
         keep_value.next = pop and is_value
         always_read.next = 1
@@ -273,7 +276,6 @@ def kv_writer(
         unit_out.ready.next = pop
         value_free.next = pop and is_value
         request_window.next = own_window
-        word_out.ready.next = (state == state_t.K_DATA) and (words_left != 0)
 
     @always_comb
     def ignore():
@@ -298,7 +300,9 @@ def kv_writer(
 
     @always_comb
     def give():
-        beat_valid.next = (state == state_t.VALUE_SCALE) or (state == state_t.SCALE_BEAT) or (state == state_t.K_BEAT)
+        beat_valid.next = (
+            (state == state_t.VALUE_SCALE) or (state == state_t.SCALE_BEAT) or ((state == state_t.K_BEAT) and key_there)
+        )
         beat_data.next = key_beat
         beat_strobe.next = key_strobe
         if state == state_t.SCALE_BEAT:
@@ -311,11 +315,7 @@ def kv_writer(
             beat_valid.next = gather_valid
             beat_data.next = gather_data
             beat_strobe.next = gather_strobe
-        pop.next = (
-            ((state == state_t.K_BEAT) and beat_ready)
-            or ((state == state_t.V_CHECK) and taken)
-            or (last_beat and blocks_left <= P)
-        )
+        pop.next = key_taken or ((state == state_t.V_CHECK) and taken) or (last_beat and blocks_left <= P)
 
     @always(clk.posedge)
     def take_value_words():
@@ -355,7 +355,7 @@ def kv_writer(
     @always_comb
     def gather_scale():
         scale_enable.next = 0
-        if state == state_t.GATHER:
+        if gathered:
             scale_enable.next = 1 << lane
         strobes = intbv(0)[B:]
         strobes[:] = intbv(BLOCK_BYTES)[B:]
@@ -368,32 +368,40 @@ def kv_writer(
         else:
             scale_strobe.next = scale_strobe | scale_enable
 
+    if ONE_WORD:
+
+        @always_comb
+        def show_key():
+            key.next = word_out.payload
+            key_there.next = word_out.valid
+            key_taken.next = (state == state_t.K_BEAT) and word_out.valid and beat_ready
+            word_out.ready.next = (state == state_t.K_BEAT) and beat_ready
+
+    else:
+
+        @always(clk.posedge)
+        def collect():
+            if word_out.valid and word_out.ready:
+                key.next = concat(word_out.payload, key[256:V8])
+
+        @always_comb
+        def show_key():
+            key_there.next = True
+            key_taken.next = (state == state_t.K_BEAT) and beat_ready
+            word_out.ready.next = state == state_t.K_DATA
+
     # The 32 bytes in every port; the strobes choose one.
     if P == 1:
 
         @always_comb
         def copy():
-            key_beat.next = collected
+            key_beat.next = key
 
     else:
 
         @always_comb
         def copy():
-            key_beat.next = concat(collected, collected)
-
-    if WORDS > 1:
-
-        @always(clk.posedge)
-        def collect():
-            if word_out.valid and word_out.ready:
-                collected.next = concat(word_out.payload, collected[256:V8])
-
-    else:
-
-        @always(clk.posedge)
-        def collect():
-            if word_out.valid and word_out.ready:
-                collected.next = word_out.payload
+            key_beat.next = concat(key, key)
 
     @always(clk.posedge)
     def keep_instruction():
@@ -410,6 +418,26 @@ def kv_writer(
         last_port.next = LAST_PORT
         if blocks_left < P:
             last_port.next = blocks_left[PORTS_BITS:] - 1
+
+    @always(clk.posedge)
+    def follow():
+        # What kv_rows and the RAM of V scales tell is of the clock before.
+        looked_up.next = state == state_t.HEAD
+        gathered.next = state == state_t.GATHER
+        gathered_scale.next = key_scale
+
+    @always(clk.posedge)
+    def count_run():
+        if state == state_t.K_ADDRESS or state == state_t.K_NEXT:
+            counting.next = 1
+            run.next = 1
+            run_end.next = ahead
+        elif counting:
+            if follows[run_end]:
+                run.next = run + 1
+                run_end.next = run_end + 1
+            else:
+                counting.next = 0
 
     @always(clk.posedge)
     def hold_back():
@@ -474,14 +502,11 @@ def kv_writer(
                 if not first_block:
                     address.next = address + concat(intbv(0)[ADDRESS_BITS - 14 - LOW :], beats_before, intbv(0)[LOW:])
                 scale_number.next = number
-                state.next = state_t.LOOK_UP
-            elif state == state_t.LOOK_UP:
                 state.next = state_t.GATHER
             elif state == state_t.GATHER:
                 scale_number.next = scale_ahead
-                state.next = state_t.SCALE_REQUEST
-                if scale_joined:
-                    state.next = state_t.LOOK_UP
+                if not scale_joined:
+                    state.next = state_t.SCALE_REQUEST
             elif state == state_t.SCALE_REQUEST:
                 if request_ready:
                     state.next = state_t.SCALE_BEAT
@@ -495,30 +520,24 @@ def kv_writer(
                     state.next = state_t.K_LANE
             elif state == state_t.K_LANE:
                 address.next = scale_address + concat(intbv(0)[ADDRESS_BITS - 6 - LOW :], lane_after, intbv(0)[LOW:])
-                run.next = 1
-                run_end.next = ahead
-                state.next = state_t.K_RUN
-            elif state == state_t.K_RUN:
-                run_end.next = run_end + 1
-                run.next = run + 1
-                if not follows[run_end]:
-                    run.next = run
+                words_left.next = WORDS
+                if not counting:
                     state.next = state_t.K_REQUEST
             elif state == state_t.K_REQUEST:
-                words_left.next = WORDS
+                beats_left.next = run
                 if request_ready:
-                    state.next = state_t.K_DATA
+                    state.next = NEXT_KEY
             elif state == state_t.K_DATA:
-                if words_left == 0:
-                    state.next = state_t.K_BEAT
-                elif word_out.valid:
+                if word_out.valid:
                     words_left.next = words_left - 1
+                    if words_left == 1:
+                        state.next = state_t.K_BEAT
             elif state == state_t.K_BEAT:
                 words_left.next = WORDS
-                if beat_ready:
-                    run.next = run - 1
-                    state.next = state_t.K_DATA
-                    if run == 1:
+                if key_taken:
+                    beats_left.next = beats_left - 1
+                    state.next = NEXT_KEY
+                    if beats_left == 1:
                         state.next = state_t.UNIT
                         if joined:
                             state.next = state_t.K_NEXT
@@ -528,7 +547,10 @@ def kv_writer(
                 own_window.next = window
                 address.next = window + layer_offset
                 if taken:
-                    state.next = state_t.UNIT
+                    if ahead == active_count:
+                        state.next = state_t.UNIT
+                elif not looked_up:
+                    state.next = state_t.HEAD
                 else:
                     select.next = 1
                     state.next = state_t.V_VALUE
