@@ -13,24 +13,24 @@ export YOWASP_CACHE_DIR := $(CURDIR)/build/yowasp
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages test lint format verilog sim synth asic demo train clean
+.PHONY: help setup packages test test-gates lint format verilog sim synth asic fpga demo train clean
 
 help: ## List targets and variables
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo; awk -F ' ## ' '/^# [A-Z]+ ## / { printf "  %-15s %s\n", substr($$1, 3), $$2 }' $(MAKEFILE_LIST)
 
-# BLOCK ## sim: a bench, ? lists them; synth, asic: a bench's block or a module; none is the whole chip
+# BLOCK ## sim: a bench, ? lists them; synth, asic, fpga: a bench's block or a module; none is the whole chip
 # SIM ## sim: icarus or verilator (default: the bench's own choice)
 # CHIP ## sim, verilog, synth, asic: tiny, edge or server; synth, asic: also edge,rows=8 (default: tiny)
 # SEED ## sim: seed of stimulus and power-up state (default: 1)
 # WAVES ## sim: 1 writes an FST file and a GTKWave view of the ports
 # ONLY ## sim: a regular expression on names of tests
-# LIBERTY ## asic: standard cells, a Liberty file
+# LIBERTY ## asic, test-gates: standard cells, a Liberty file
 # SRAM ## asic: a folder of RAM macros, a Liberty file each; none: their area is not available
-# CLOCK ## asic: MHz (default: 250)
+# CLOCK ## asic, fpga: MHz (default: 250, 100)
 # TEXT ## train: a UTF-8 text file
 # OUT ## train: the directory to write (default: trained/NAME of NAME.txt)
-# ARGS ## test, asic, demo, train: further arguments of pytest, verif.synth.asic, mozg demo, mozg.train
+# ARGS ## test, test-gates, asic, fpga, demo, train: further arguments of pytest, verif.synth.*, mozg demo, mozg.train
 # WORKERS ## test: processes at once (default: auto, one a core)
 # PYTHON ## setup: the Python to build on, 3.11 or newer (default: python3)
 
@@ -48,6 +48,9 @@ packages: ## Install the Debian packages that are missing, or say which they are
 
 test: $(STAMP) ## Run every test: models, driver, conversion, benches
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
+
+test-gates: $(STAMP) ## Run netlists of tiny against the RTL: generic gates, and cells of LIBERTY=file; minutes
+	$(BIN)/python -m verif.synth.gates $(if $(LIBERTY),--liberty '$(LIBERTY)') $(ARGS)
 
 lint: $(STAMP) ## Check Python (ruff) and the Verilog (Verilator, Icarus, Yosys)
 	$(BIN)/ruff check .
@@ -72,6 +75,14 @@ asic: $(STAMP) ## Map the chip, or BLOCK=name, to the cells of LIBERTY=file: are
 	@test -n "$(LIBERTY)" || { echo "name the standard cells: make asic LIBERTY=file.lib"; exit 1; }
 	@$(BIN)/python -m verif.synth.asic $(if $(BLOCK),'$(BLOCK)') --chip '$(CHIP)' --liberty '$(LIBERTY)' \
 	    $(if $(SRAM),--sram '$(SRAM)') $(if $(CLOCK),--clock $(CLOCK)) $(ARGS)
+
+fpga: $(STAMP) $(VENV)/.fpga ## Place and route edge, CHIP=, or BLOCK=name on an ECP5-85F; ARGS=--no-route: only its size
+	@$(BIN)/python -m verif.synth.fpga $(if $(BLOCK),'$(BLOCK)') --chip '$(if $(filter file,$(origin CHIP)),edge,$(CHIP))' \
+	    $(if $(CLOCK),--clock $(CLOCK)) $(ARGS)
+
+$(VENV)/.fpga: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fpga]'
+	@touch $@
 
 demo: $(STAMP) ## Generate text with a small GPT on the simulated chip
 	$(BIN)/mozg demo $(ARGS)

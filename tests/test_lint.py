@@ -1,10 +1,11 @@
 """Each lint tool finds the fault that it is there for."""
 
+import re
 from pathlib import Path
 
 from rtl.convert import Converted
-from verif import lint
-from verif.runner import prepare_environment
+from verif import benches, lint
+from verif.runner import ROOT, prepare_environment
 
 TWO_DRIVERS = """module leaf (input wire clk, input wire d, output reg q);
 always @(posedge clk) q <= d;
@@ -30,6 +31,29 @@ def written(tmp_path: Path, text: str) -> Converted:
 
 def test_verilator_tells_lost_bits(tmp_path):
     assert "WIDTHTRUNC" in lint.lint_verilator(written(tmp_path, LOST_BITS))
+
+
+def test_slang_tells_a_keyword_and_an_unknown_module(tmp_path):
+    assert "expected" in lint.lint_slang(written(tmp_path, "module top (input wire begin);\nendmodule\n"))
+    assert "unknown module 'leaf'" in lint.lint_slang(written(tmp_path, "module top;\nleaf one ();\nendmodule\n"))
+
+
+def test_slang_takes_verilog_of_2005_only(tmp_path):
+    assert lint.lint_slang(written(tmp_path, "module top (input logic a);\nendmodule\n"))
+
+
+def test_slang_accepts_the_chip_without_a_word():
+    top = benches.build_chip(lint.BUILD / "verilog" / "tiny", "tiny")
+    assert lint.lint_slang(top) == ""
+
+
+def test_every_module_says_where_it_comes_from_and_what_it_does():
+    top = benches.build_chip(lint.BUILD / "verilog" / "tiny", "tiny")
+    for file in top.files:
+        text = file.read_text()
+        source = re.match(r"// Generated from (rtl/\S+\.py); edit that file, not this one\.\n//\n// \w", text)
+        assert source, file
+        assert f"module {file.stem} (" in text and (ROOT / source[1]).exists(), file
 
 
 def test_yosys_tells_two_drivers(tmp_path):

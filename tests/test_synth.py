@@ -7,9 +7,9 @@ import small_cells
 
 from verif import benches
 from verif.runner import BUILD
-from verif.synth import asic, generic
+from verif.synth import asic, fpga, generic, yosys
 from verif.synth.designs import Design, Module, chip_configuration, find
-from verif.synth.liberty import LibertyError, Library, cell_verilog, python_expression, verilog_expression
+from verif.synth.liberty import LibertyError, Library, cell_verilog, models, python_expression, verilog_expression
 from verif.synth.mapping import Mapper
 from verif.synth.rams import Macro, Ram, choose
 from verif.synth.yosys import SynthesisError
@@ -131,6 +131,42 @@ def test_a_fifo_is_mapped_and_timed(library):
     assert 0 < result.slack < 10 and result.gate_equivalents > 58 * 4
     told = asic.report(result, 0)
     assert "critical path: " in told and "rtl/common/fifo.py" in told
+
+
+def test_the_netlist_computes_what_the_rtl_does(library):
+    """Yosys proves it, with the models that liberty.py makes of the cells."""
+    design = find("fp32_greater", "tiny")
+    mapped = Mapper(library, 10).map(design)["fp32_greater"]
+    cells = FOLDER / "cells.v"
+    cells.write_text(models(library, set(mapped.cells)))
+    netlist = FOLDER / "netlist.v"
+    netlist.write_text(mapped.netlist.read_text().replace("module fp32_greater", "module netlist"))
+    lines = [f"read_verilog {yosys.relative(file)}" for file in (design.modules["fp32_greater"].file, cells, netlist)]
+    lines += ["proc", "flatten netlist", "miter -equiv -flatten fp32_greater netlist both", "hierarchy -top both"]
+    yosys.run([*lines, "opt", "sat -verify -prove trigger 0 both"], FOLDER, "equal")
+
+
+def test_a_fifo_on_an_ecp5_is_distributed_ram():
+    design = find("fifo", "edge")
+    used = {use.source: use for use in fpga.uses(design, fpga.synthesise(design, FOLDER / "fpga", "ecp5"))}
+    assert used["rtl/common/fifo.py"].flip_flops == 10
+    ram = used["rtl/common/ram.py"]
+    assert (ram.distributed, ram.block_rams) == (2, 0) and ram.luts >= 8
+    assert "of 83,640 LUT4" in fpga.report(design, list(used.values()), None, "85k")
+
+
+def test_the_routed_clock_is_the_last_that_nextpnr_tells():
+    path = (
+        "Info: curr total\nInfo:  0.5  0.5 Source a_TRELLIS_FF_Q_1.Q\nInfo:  0.3  1.2 Sink ram.q_TRELLIS_FF_Q_DI.DI\n"
+    )
+    clock = "Info: Max frequency for clock '$glbnet$clk': {} MHz (PASS at 100.00 MHz)\n"
+    start = "Info: Critical path report for clock '$glbnet$clk' (posedge -> posedge):\n"
+    routed = fpga.read_log(clock.format("90.00") + start + path + clock.format("123.45"))
+    assert routed.megahertz == 123.45 and routed.ends == ("a_TRELLIS_FF_Q_1", "ram.q_TRELLIS_FF_Q_DI")
+    design = find("fifo", "edge")
+    assert fpga.described(design, routed.ends[0]) == "fifo.a (rtl/common/fifo.py)"
+    name = next(iter(design.modules[design.top].names()))
+    assert fpga.described(design, f"{name}.q_TRELLIS_FF_Q") == "ram.q (rtl/common/ram.py)"
 
 
 def test_a_block_without_a_clock_is_timed_from_port_to_port(library):

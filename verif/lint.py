@@ -1,4 +1,4 @@
-"""Lint all generated Verilog: Verilator -Wall, Icarus -Wall, Yosys check -assert. `python -m verif.lint`."""
+"""Lint all generated Verilog: Verilator -Wall, Icarus -Wall, slang, Yosys check -assert. `python -m verif.lint`."""
 
 import argparse
 import os
@@ -30,6 +30,10 @@ def lint_verilator(top: Converted) -> str:
 def lint_icarus(top: Converted) -> str:
     command = ["iverilog", "-Wall", "-Wno-timescale", "-t", "null", "-s", top.name, *top.files]
     return run(command, f"iverilog {top.name}")
+
+
+def lint_slang(top: Converted) -> str:
+    return run([sys.executable, "-m", "verif.slang", "--top", top.name, *top.files], f"slang {top.name}")
 
 
 def lint_yosys(tops: list[Converted]) -> str:
@@ -74,7 +78,8 @@ def main() -> int:
         return 1
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yosys = pool.submit(lint_yosys, list(tops.values()))
-        found = "".join(pool.map(lambda top: lint_verilator(top) + lint_icarus(top), tops.values())) + yosys.result()
+        each = pool.map(lambda top: lint_verilator(top) + lint_icarus(top) + lint_slang(top), tops.values())
+        found = "".join(each) + yosys.result()
     print(found, end="")
     count = len({file.name for top in tops.values() for file in top.files})
     print(f"lint: {len(tops)} tops, {count} modules, {'faults above' if found else 'clean'}")

@@ -31,10 +31,15 @@ class Module:
         """rtl/arith/fp32_add.py for rtl.arith.fp32_add.fp32_add."""
         return "/".join(self.block.split(".")[:-1]) + ".py"
 
+    def names(self) -> dict[str, str]:
+        """Instance -> module, of the children."""
+        kinds = "|".join(self.children)
+        found = re.findall(rf"^({kinds}) (\w+) \(", self.file.read_text(), re.M) if kinds else []
+        return {name: kind for kind, name in found}
+
     def instances(self) -> Counter[str]:
         """How often each child stands in this module's text."""
-        text = self.file.read_text()
-        return Counter({child: len(re.findall(rf"^{child} \w+ \(", text, re.M)) for child in self.children})
+        return Counter(self.names().values())
 
 
 @dataclass(frozen=True)

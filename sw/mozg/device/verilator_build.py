@@ -78,6 +78,26 @@ def build(
     return library
 
 
+def build_plain(
+    top: Converted, chip: ChipConfig, directory: Path, progress: Callable[[str], None] = lambda _: None
+) -> Path:
+    """The library of a chip from other Verilog than `build` takes, such as a netlist; compiled fast, not for speed."""
+    from verif.runner import alone, prepare_environment
+
+    with alone(directory):
+        prepare_environment()
+        digest = hashlib.sha256()
+        for path in [*top.files, SOURCES / "device.cpp", SOURCES / "dram.h", MONITOR, Path(__file__)]:
+            digest.update(Path(path).read_bytes())
+        library = directory / f"mozg_{digest.hexdigest()[:16]}.so"
+        if not library.exists():
+            for old in directory.glob("mozg_*.so"):
+                old.unlink()
+            with (directory / "build.log").open("w") as log:
+                _Build(top, chip, directory, False, False, log, progress).make_plain(library)
+        return library
+
+
 class _Build:
     """One build of a library; every command and what it printed go to the log."""
 
@@ -112,6 +132,13 @@ class _Build:
             self.progress(f"compile the chip {name!r} with Verilator, 2 of 2: {'tuned' if measured else 'plain'}")
             if not (measured and self._try(self._compile, f"-fprofile-use={self.profile}", *USE_COUNTS)):
                 self._compile()
+        self.temporary.rename(library)
+
+    def make_plain(self, library: Path) -> None:
+        shutil.rmtree(self.objects, ignore_errors=True)
+        self.progress(f"compile {self.top.name} with Verilator (minutes, once)")
+        self._verilate()
+        self._compile("-O1")
         self.temporary.rename(library)
 
     def _measure(self) -> bool:
