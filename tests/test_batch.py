@@ -32,7 +32,7 @@ def model(request: pytest.FixtureRequest) -> LLM:
     return LLM(checkpoint(**SHAPE), PRESETS[request.param], "model", fill=0xFF)
 
 
-@pytest.fixture(scope="module", params=["tiny", pytest.param("edge", marks=pytest.mark.slow)])
+@pytest.fixture(params=["tiny", pytest.param("edge", marks=pytest.mark.slow)])
 def rtl(request: pytest.FixtureRequest) -> Iterator[LLM]:
     with LLM(checkpoint(**SHAPE), PRESETS[request.param], "verilator", fill=0xFF) as llm:
         yield llm

@@ -157,7 +157,7 @@ def test_several_prompts_report_cycles(monkeypatch: pytest.MonkeyPatch, capsys: 
 
     monkeypatch.setattr(ModelDevice, "run", lambda self, limit: self.write_register("control", 1) or 50000)
     assert run(*generate("shakespeare", "--prompt", "a", "--prompt", "b")) == 0
-    assert "; 4 steps of 2.0 rows; 50,000 cycles a step, 0.0400 tokens a kilocycle\n" in capsys.readouterr().err
+    assert "; 4 steps of 2.0 rows; 50,000 cycles a step, 0.04 tokens a kilocycle\n" in capsys.readouterr().err
 
 
 def test_progress_of_several_prompts_is_one_line_that_is_cleared(monkeypatch, capsys) -> None:

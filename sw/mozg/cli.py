@@ -187,7 +187,7 @@ def generate_batch(llm: LLM, prompts: list[str | list[int]], ids: list[list[int]
     line = f"{len(batch)} prompts, {batch.new_tokens} tokens in {time.monotonic() - started:.1f} s; "
     line += f"{len(batch.steps)} steps of {batch.rows_per_step:.1f} rows"
     if batch.cycles:
-        line += f"; {batch.cycles_per_step:,.0f} cycles a step, {batch.tokens_per_kilocycle:.4f} tokens a kilocycle"
+        line += f"; {batch.cycles_per_step:,.0f} cycles a step, {batch.tokens_per_kilocycle:.4g} tokens a kilocycle"
         if llm.device_name == "verilator":
             line += f", {share_reached(llm.image, MEMORIES[options.memory], batch.steps):.1%} of the memory limit"
     say(line)
