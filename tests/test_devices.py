@@ -193,6 +193,15 @@ def test_a_memory_that_never_answers_ends_by_the_watchdog(image):
             Driver(device, image)
 
 
+def test_two_devices_side_by_side_close_in_any_order():
+    """Closing the one that was opened first hung, after the other was gone."""
+    for first in (0, 1):
+        devices = [open_device("verilator", CHIP, 1 << 12) for _ in range(2)]
+        devices[first].close()
+        assert devices[1 - first].read_register("cap_rows") == CHIP.rows
+        devices[1 - first].close()
+
+
 def test_power_up_state_does_not_matter(image, expected):
     for seed in (2, 77):
         with open_device("verilator", CHIP, image.memory.size, seed=seed) as device:

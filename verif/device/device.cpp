@@ -153,6 +153,8 @@ void *mozg_open(uint8_t *memory, uint64_t size, const DramConfig *config, uint32
 
 void mozg_close(void *handle) {
     auto *device = static_cast<Device *>(handle);
+    // Scopes leave the context that the thread saw last: without this, that of another device, closed or not.
+    Verilated::threadContextp(&device->context);
     device->top->final();
 #if VM_TRACE_FST
     if (device->trace) device->trace->close();
