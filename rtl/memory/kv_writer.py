@@ -122,6 +122,7 @@ def kv_writer(
     joined, scale_joined, first_block, counting, looked_up, gathered, key_taken = [Signal(bool(0)) for _ in range(7)]
     gathered_scale = Signal(intbv(0)[8:])
     threshold, rows_of_round = [Signal(intbv(0)[COUNT_BITS:]) for _ in range(2)]
+    three_rounds = Signal(intbv(0)[COUNT_BITS - 1 :])
     flushing = Signal(bool(0))
     window, own_window, group_base, address, scale_address = [Signal(intbv(0)[ADDRESS_BITS:]) for _ in range(5)]
     lane_after = Signal(intbv(0)[6:])
@@ -148,7 +149,8 @@ def kv_writer(
     # The scales of K once more: they are written before the units leave.
     unused_room = Signal(bool(0))
     scale_in = Stream.of(Signal(intbv(0)[ROW_BITS + 8 :]), Signal(bool(0)), unused_room)
-    scale_out = Stream(ROW_BITS + 8)
+    unused_scale_valid = Signal(bool(0))  # a unit and its scale come together
+    scale_out = Stream.of(Signal(intbv(0)[ROW_BITS + 8 :]), unused_scale_valid, Signal(bool(0)))
     unused_scales = Signal(intbv(0)[COUNT_BITS:])
     scales = fifo(clk, rst, scale_in, scale_out, unused_scales, depth=UNITS, width=ROW_BITS + 8, distributed=True)
     key_scale, value_scale = [Signal(intbv(0)[8:]) for _ in range(2)]
@@ -264,6 +266,9 @@ def kv_writer(
         lane.next = position[LANE_BITS:]
         lane_after.next = concat(intbv(0)[1:], position[5:]) + 1
         rows_of_round.next = concat(intbv(0)[COUNT_BITS - ROWS_BITS :], active_count)
+        three_rounds.next = concat(intbv(0)[COUNT_BITS - ROWS_BITS - 2 :], active_count, False) + concat(
+            intbv(0)[COUNT_BITS - ROWS_BITS - 1 :], active_count
+        )
         ahead.next = number + 1
         joined.next = joins[ahead]
         scale_ahead.next = scale_number + 1
@@ -442,7 +447,7 @@ def kv_writer(
     @always(clk.posedge)
     def hold_back():
         # The vector unit begins a round while there is room for three: so many units surely come.
-        threshold.next = MOST - rows_of_round - rows_of_round - rows_of_round
+        threshold.next = MOST - concat(False, three_rounds)
         if rst or kv_start:
             flushing.next = 0
         elif ending or unit_count >= threshold:
