@@ -13,7 +13,7 @@ export YOWASP_CACHE_DIR := $(CURDIR)/build/yowasp
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages test test-gates lint format verilog sim synth asic fpga demo train clean
+.PHONY: help setup packages test test-gates lint format verilog sim synth asic fpga costs demo train clean
 
 help: ## List targets and variables
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ help: ## List targets and variables
 # SEED ## sim: seed of stimulus and power-up state (default: 1)
 # WAVES ## sim: 1 writes an FST file and a GTKWave view of the ports
 # ONLY ## sim: a regular expression on names of tests
-# LIBERTY ## asic, test-gates: standard cells, a Liberty file
+# LIBERTY ## asic, test-gates, costs: standard cells, a Liberty file
 # SRAM ## asic: a folder of RAM macros, a Liberty file each; none: their area is not available
 # CLOCK ## asic, fpga: MHz (default: 250, 100)
 # TEXT ## train: a UTF-8 text file
@@ -83,6 +83,10 @@ fpga: $(STAMP) $(VENV)/.fpga ## Place and route edge, CHIP=, or BLOCK=name on an
 $(VENV)/.fpga: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fpga]'
 	@touch $@
+
+costs: $(STAMP) ## What each choice of the server, or CHIP=, costs in gates and buys in cycles; LIBERTY=file: a row in parts
+	@$(BIN)/python -m verif.synth.costs --chip '$(if $(filter file,$(origin CHIP)),server,$(CHIP))' \
+	    $(if $(LIBERTY),--liberty '$(LIBERTY)') $(ARGS)
 
 demo: $(STAMP) ## Generate text with a small GPT on the simulated chip
 	$(BIN)/mozg demo $(ARGS)

@@ -10,7 +10,7 @@ from verif.runner import BUILD
 from verif.synth import asic, fpga, generic, yosys
 from verif.synth.designs import Design, Module, chip_configuration, find
 from verif.synth.liberty import LibertyError, Library, cell_verilog, models, python_expression, verilog_expression
-from verif.synth.mapping import Mapper
+from verif.synth.mapping import Mapper, plain
 from verif.synth.rams import Macro, Ram, choose
 from verif.synth.yosys import SynthesisError
 
@@ -131,6 +131,16 @@ def test_a_fifo_is_mapped_and_timed(library):
     assert 0 < result.slack < 10 and result.gate_equivalents > 58 * 4
     told = asic.report(result, 0)
     assert "critical path: " in told and "rtl/common/fifo.py" in told
+
+
+def test_assigned_concatenations_become_single_bits():
+    text = "  wire [3:0] y;\n  wire signed [3:0] z;\n  assign { y[3:2], y[0] } = { z[1], z[1], z[0] };\n"
+    assert plain(text).splitlines()[1:] == [
+        "  wire [3:0] z;",
+        "  assign y[3] = z[1] ;",
+        "  assign y[2] = z[1] ;",
+        "  assign y[0]  = z[0] ;",
+    ]
 
 
 def test_the_netlist_computes_what_the_rtl_does(library):

@@ -26,7 +26,7 @@ FAST = ("-extra-map +/choices/kogge-stone.v", ABC.replace("dc2; ", ""))
 LOGIC = 0.62  # of the period, as ABC counts it: registers, set-up and slopes need the rest
 MULTIPLIER = Path(__file__).parent / "signed_multiplier.v"
 CLOCK_GATE_MINIMUM = 4  # flip-flops; fewer keep their multiplexers
-RECIPE = 2  # part of the key of what is kept
+RECIPE = 3  # part of the key of what is kept
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,29 @@ class Mapped:
 
     def flip_flops(self, library: Library) -> int:
         return sum(n for kind, n in self.cells.items() if kind in library.cells and library.cells[kind].group.of("ff"))
+
+
+def plain(netlist: str) -> str:
+    """The netlist in the Verilog that OpenSTA reads: no signs (gates see none), no concatenation assigned."""
+    netlist = re.sub(r"^( *(?:input|output|wire)) signed ", r"\1 ", netlist, flags=re.M)
+    widths = {name: int(high) for high, name in re.findall(r"^ *wire \[(\d+):0\] (\w+);", netlist, re.M)}
+
+    def bits(items: str) -> list[str]:
+        found = []
+        for item in items.split(", "):
+            part = re.fullmatch(r"(\w+)(?:\[(\d+):(\d+)\])?", item.strip())
+            if part and (part[2] or part[1] in widths):
+                high, low = (int(part[2]), int(part[3])) if part[2] else (widths[part[1]], 0)
+                found += [f"{part[1]}[{bit}]" for bit in range(high, low - 1, -1)]
+            else:
+                found.append(item.strip() + " ")
+        return found
+
+    def each(match: re.Match[str]) -> str:
+        pairs = zip(bits(match[1]), bits(match[2]), strict=True)
+        return "\n".join(f"  assign {left} = {right};" for left, right in pairs)
+
+    return re.sub(r"^  assign \{ (.*?) \} = \{ (.*?) \};$", each, netlist, flags=re.M)
 
 
 class Mapper:
@@ -136,8 +159,7 @@ class Mapper:
         written = netlist.with_suffix(".part.v")  # a run that is stopped leaves no half of a netlist
         yosys.run(self.script(module, design, written, fast), self.folder / "logs", module.name)
         written.with_suffix(".json").rename(netlist.with_suffix(".json"))
-        # OpenSTA reads Verilog of 1995; sums in the netlist do not depend on signs any more.
-        written.write_text(re.sub(r"^( *(?:input|output|wire)) signed ", r"\1 ", written.read_text(), flags=re.M))
+        written.write_text(plain(written.read_text()))
         written.rename(netlist)
 
     def _read(self, name: str, netlist: Path) -> Mapped:

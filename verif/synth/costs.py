@@ -1,0 +1,166 @@
+"""`make costs`: what each choice of a chip costs in gates and RAM bits, beside what it buys in cycles per token.
+
+The chip as it is, and with one choice changed at a time: twice the rows, the bus, the lanes. Gates are Yosys' generic
+ones, so no library is needed; with --liberty a second table takes a row of the array apart, in gate equivalents.
+Cycles: GPT-2 124M at context 512 by the cycle model, decode of one sequence and prefill, DDR4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+from rtl.common.config import BLOCK, ChipConfig
+from rtl.convert import HierarchyError
+from verif import benches
+from verif.synth import asic, yosys
+from verif.synth.designs import OUT, Design, Module, chip_configuration, find, whole_chip
+from verif.synth.generic import measure
+from verif.synth.liberty import LibertyError, Library
+from verif.synth.tables import table
+
+CONTEXT = 512
+# What MXFP4 and FP32 are compared with, in the form of the array's leaf: 32 products of int8, and sums of integers.
+PLAIN_DOT = """module plain_dot (input wire clk, input wire [2:0] enable, input wire [255:0] activations,
+    input wire [255:0] weights, output reg signed [20:0] total);
+wire [17:0] four [0:7];
+genvar i;
+generate for (i = 0; i < 8; i = i + 1) begin: fours
+    reg signed [17:0] sum;
+    always @(posedge clk) if (enable[0]) sum <= {products};
+    assign four[i] = sum ^ 18'h20000;
+end endgenerate
+reg [20:0] all;
+always @(posedge clk) if (enable[1]) all <= ((four[0] + four[1]) + (four[2] + four[3]))
+    + ((four[4] + four[5]) + (four[6] + four[7]));
+always @(posedge clk) if (enable[2]) total <= all ^ 21'h100000;
+endmodule
+"""
+PLAIN_SUM = """module plain_sum (input wire clk, input wire enable, input wire fresh, input wire signed [20:0] total,
+    input wire signed [31:0] accumulated, output reg signed [31:0] sum);
+always @(posedge clk) if (enable) sum <= (fresh ? 32'sd0 : accumulated) + total;
+endmodule
+"""
+
+
+def changes(chip: str) -> dict[str, str]:
+    """What is changed -> the chip's name, for a preset: twice each of what can be doubled."""
+    config = chip_configuration(chip)
+    found = {"as it is": chip}
+    lanes = max(config.lanes, 2 * config.rows)
+    wider = f",lanes={lanes}" if lanes != config.lanes else ""
+    if lanes <= BLOCK:
+        found[f"rows {config.rows} -> {2 * config.rows}{wider}"] = f"{chip},rows={2 * config.rows}{wider}"
+    if config.rows > 1:
+        found[f"rows {config.rows} -> {config.rows // 2}"] = f"{chip},rows={config.rows // 2}"
+    found[f"bus {config.bus_bits} -> {2 * config.bus_bits} bits"] = f"{chip},ports={2 * config.ports}"
+    if 2 * config.lanes <= BLOCK:
+        found[f"lanes {config.lanes} -> {2 * config.lanes}"] = f"{chip},lanes={2 * config.lanes}"
+    if config.lanes // 2 >= max(2, config.rows):
+        found[f"lanes {config.lanes} -> {config.lanes // 2}"] = f"{chip},lanes={config.lanes // 2}"
+    found[f"context {config.context} -> {2 * config.context}"] = f"{chip},context={2 * config.context}"
+    return found
+
+
+def cycles(config: ChipConfig, weights: str) -> tuple[int, int] | None:
+    """Cycles a token of GPT-2 124M by the cycle model: decode, prefill. None where the model does not fit the chip."""
+    from mozg.cycle_model import predict_decode, predict_prefill
+
+    from mozg.compiler import compile_shape
+    from mozg.errors import MozgError
+    from mozg.shapes import parse_shape
+
+    try:
+        image = compile_shape(parse_shape("gpt2-124m"), config, weights)
+    except MozgError:
+        return None
+    steps = predict_prefill(image, CONTEXT)
+    return round(predict_decode(image, CONTEXT).cycles), round(sum(step.cycles for step in steps) / CONTEXT)
+
+
+def chips(chip: str) -> str:
+    """The table of whole chips."""
+    rows, base = [], 0
+    for what, name in changes(chip).items():
+        design = whole_chip(name)
+        figures = measure(design, OUT / "generic" / design.top)
+        gates, flip_flops, bits = (
+            sum(f.instances * getattr(f, key) for f in figures) for key in ("gates", "flip_flops", "memory_bits")
+        )
+        base = base or gates
+        # A larger context needs no other cycles; 124M does not fit into every chip.
+        config = dataclasses.replace(chip_configuration(name), context=max(1024, chip_configuration(name).context))
+        row: list[object] = [what, gates, f"{100 * (gates / base - 1):+.1f} %", flip_flops, round(bits / 1024)]
+        for weights in ("mxint8", "mxfp4"):
+            row += list(cycles(config, weights) or (None, None))
+        decode = row[5]
+        row.append(round(gates * decode / 1e9) if isinstance(decode, int) else None)
+        rows.append(row)
+    heads = ("choice", "gates", "change", "flip-flops", "RAM kbit", "decode", "prefill", "decode MXFP4")
+    return table((*heads, "prefill MXFP4", "gates x decode / 1e9"), rows)
+
+
+def plain(name: str, text: str, library: Library, megahertz: float) -> tuple[float, float]:
+    """Gate equivalents and MHz of a module that stands here as text."""
+    directory = OUT / "costs"
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / f"{name}.v"
+    file.write_text(text)
+    design = Design(name, {name: Module(name, file, f"verif.synth.costs.{name}", ())})
+    result = asic.run(design, library, [], megahertz, True, lambda _: None)
+    return result.gate_equivalents, result.megahertz
+
+
+def row_of_the_array(library: Library, megahertz: float) -> str:
+    """The table of what is in a row of 32 lanes, in gate equivalents."""
+    chip = "server,ports=1"
+    result = asic.run(find("array_row", chip), library, [], megahertz, True, lambda _: None)
+    names = {module.block.rsplit(".", 1)[-1]: name for name, module in result.design.modules.items()}
+    leaf, column = result.under(names["dot_split"]), result.under(names["array_column"])
+    accumulators = result.under(names["accumulator_ram"])
+    products = " + ".join(
+        f"$signed(weights[32 * i + {8 * k} +: 8]) * $signed(activations[32 * i + {8 * k} +: 8])" for k in range(4)
+    )
+    dot, dot_clock = plain("plain_dot", PLAIN_DOT.replace("{products}", products), library, megahertz)
+    total, sum_clock = plain("plain_sum", PLAIN_SUM, library, megahertz)
+    lane = asic.run(find("lane", "server"), library, [], megahertz, True, lambda _: None)
+    rows = [
+        ("a row as it is, without accumulators", round(result.gate_equivalents - 2 * accumulators), result.megahertz),
+        ("  its leaf, 32 MXINT8 or 64 MXFP4 products", round(leaf), None),
+        ("  one of its two columns: scale, FP32 conversion, FP32 adder", round(column - accumulators), None),
+        ("32 products of int8 alone, in the same form", round(dot), dot_clock),
+        ("a 32-bit integer sum instead of a column", round(total), sum_clock),
+        ("MXFP4: leaf - plain products + one column", round(leaf - dot + column - accumulators), None),
+        ("FP32 accumulation and block scales: a column - an integer sum", round(column - accumulators - total), None),
+        ("accumulators of a column in flip-flops, 64 x 32 bits", round(accumulators), None),
+        ("a vector lane (its RAM apart)", round(lane.gate_equivalents), lane.megahertz),
+    ]
+    return table((f"gate equivalents in {library.name}", "GE", "MHz"), rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m verif.synth.costs", description=__doc__)
+    parser.add_argument("--chip", default="server", help="a preset")
+    parser.add_argument("--liberty", help="standard cells, for the table of a row")
+    parser.add_argument("--clock", type=float, default=250, help="MHz (default: 250)")
+    parser.add_argument("--row-only", action="store_true", help="only the table of a row")
+    options = parser.parse_args(arguments)
+    start = time.monotonic()
+    try:
+        if not options.row_only:
+            print(chips(options.chip))
+            print(f"cycles a token of GPT-2 124M, context {CONTEXT}, by the cycle model; gates by {yosys.version()}")
+        if options.liberty:
+            print(row_of_the_array(Library(Path(options.liberty)), options.clock))
+    except (benches.UnknownName, HierarchyError, yosys.SynthesisError, LibertyError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{time.monotonic() - start:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
