@@ -67,8 +67,10 @@ def changes(chip: str) -> dict[str, str]:
 
 def cycles(config: ChipConfig, weights: str) -> tuple[int, int] | None:
     """Cycles a token of GPT-2 124M by the cycle model: decode, prefill. None where the model does not fit the chip."""
-    from mozg.cycle_model import predict_decode, predict_prefill
-
+    try:
+        from mozg.cycle_model import predict_decode, predict_prefill
+    except ImportError:
+        return None
     from mozg.compiler import compile_shape
     from mozg.errors import MozgError
     from mozg.shapes import parse_shape
