@@ -7,7 +7,7 @@ import small_cells
 
 from verif import benches
 from verif.runner import BUILD
-from verif.synth import asic, fpga, generic, yosys
+from verif.synth import asic, costs, fpga, generic, yosys
 from verif.synth.designs import Design, Module, chip_configuration, find
 from verif.synth.liberty import LibertyError, Library, cell_verilog, models, python_expression, verilog_expression
 from verif.synth.mapping import Mapper, plain
@@ -184,3 +184,17 @@ def test_a_block_without_a_clock_is_timed_from_port_to_port(library):
         pytest.skip("OpenSTA is not installed")
     result = asic.run(find("fp32_greater", "tiny"), library, [], 100, gates=True, progress=lambda _: None)
     assert result.paths[0].end[1] == "y"
+
+
+def test_every_doubling_is_a_chip():
+    for chip in ("edge", "server"):
+        names = costs.changes(chip)
+        assert names["as it is"] == chip and len(names) >= 5
+        assert all(chip_configuration(name) for name in names.values())
+
+
+def test_references_of_the_costs_are_mapped(library):
+    if shutil.which("sta") is None:
+        pytest.skip("OpenSTA is not installed")
+    gates, megahertz = costs.plain("plain_sum", costs.PLAIN_SUM, library, 100)
+    assert gates > 32 * 4 and megahertz > 0

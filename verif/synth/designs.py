@@ -76,14 +76,18 @@ def chip_configuration(text: str) -> ChipConfig:
     name, *changes = text.split(",")
     config = benches.configuration(name)
     known = {field.name: field.type for field in dataclasses.fields(config) if field.name != "name"}
+    values: dict[str, int | bool] = {}
     for change in changes:
         field, _, value = change.partition("=")
         if field not in known or not value.isdigit():
             raise benches.UnknownName(f"chip {text!r}: {change!r} is not FIELD=NUMBER with one of {', '.join(known)}")
-        # The name tells chips apart in the names of modules.
-        number = bool(int(value)) if known[field] == "bool" else int(value)
-        config = dataclasses.replace(config, name=f"{config.name}_{field}{value}", **{field: number})
-    return config
+        values[field] = bool(int(value)) if known[field] == "bool" else int(value)
+    # The name tells chips apart in the names of modules.
+    name = "_".join([config.name, *(f"{field}{int(value)}" for field, value in values.items())])
+    try:
+        return dataclasses.replace(config, name=name, **values)
+    except ValueError as error:
+        raise benches.UnknownName(f"chip {text!r}: {error}") from None
 
 
 def _design(top: Converted) -> Design:

@@ -67,7 +67,8 @@ def synthesise(design: Design, directory: Path, family: str) -> dict[str, dict[s
     """Cells of each module by kind; for `ecp5` also the flattened netlist for nextpnr, <top>.json."""
     out = relative(directory)
     lines = [f"read_verilog {relative(module.file)}" for module in design.modules.values()]
-    lines.append(f"synth_{family} {'-noflatten' if family == 'ecp5' else ''} -top {design.top}")
+    options = {"ecp5": "-noflatten", "xilinx": "-flatten -noiopad -noclkbuf"}[family]
+    lines.append(f"synth_{family} {options} -top {design.top}")
     lines.append(f"tee -q -o {out}/{family}.stat stat -json")
     if family == "ecp5":
         lines += ["flatten", "clean", f"write_json {out}/{design.top}.json"]
@@ -173,6 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
         directory.mkdir(parents=True, exist_ok=True)
         if options.xilinx:
             cells = Counter(synthesise(design, directory, "xilinx")[design.top])
+            del cells["$scopeinfo"]
             print(table(("cell of synth_xilinx (7 series)", design.top), cells.most_common()))
         else:
             found = uses(design, synthesise(design, directory, "ecp5"))

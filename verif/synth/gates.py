@@ -83,7 +83,7 @@ def generate(device, image: Image, fill: int) -> Trace:
     return Trace(tokens[len(PROMPT) :], np.array(logits), cycles)
 
 
-def check(top: Converted, chip: str, what: str, seeds: tuple[int, ...] = (1, 2), progress=print) -> str:
+def check(design: Design, top: Converted, chip: str, what: str, seeds=(1, 2), progress=print) -> str:
     """Run the netlist with several power-up states against RTL and NumPy model; GateError if a bit differs."""
     config = chip_configuration(chip)
     with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +91,6 @@ def check(top: Converted, chip: str, what: str, seeds: tuple[int, ...] = (1, 2),
         image = compile_model(load_checkpoint(Path(folder) / "model"), config)
     with open_device("model", config, image.memory.size) as device:
         expected = generate(device, image, 0)
-    design = whole_chip(chip)
     rtl = Converted(design.top, [module.file for module in design.modules.values()], [])
     traces = {}
     for name, verilog in (("RTL", rtl), (what, top)):
@@ -118,14 +117,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--liberty", help="standard cells; without it, only Yosys' generic gates")
     parser.add_argument("--clock", type=float, default=250, help="MHz for which the cells are chosen (default: 250)")
     parser.add_argument("--no-clock-gates", action="store_true", help="keep a multiplexer at each enabled flip-flop")
+    parser.add_argument("--cells-only", action="store_true", help="not the generic gates")
     options = parser.parse_args(arguments)
     try:
         library = Library(options.liberty) if options.liberty else None
         design = whole_chip(options.chip)
-        print(check(generic(design), options.chip, "generic"))
+        if not options.cells_only:
+            print(check(design, generic(design), options.chip, "generic"))
         if library:
             top = cells(design, library, options.clock, not options.no_clock_gates)
-            print(check(top, options.chip, library.name))
+            print(check(design, top, options.chip, library.name))
     except (
         benches.UnknownName,
         HierarchyError,

@@ -15,6 +15,7 @@ from verif.synth.liberty import Library
 from verif.synth.mapping import Mapped
 from verif.synth.yosys import SynthesisError, relative
 
+RESETS = ("engine_reset",)  # registers that reset others: like the port rst, they need a tree
 PATHS = 200_000  # end points asked for; more than any chip has
 
 
@@ -72,6 +73,18 @@ class Names:
         found = ((name, self.outputs.search(body)) for name, body in self.register.findall(text))
         return {name: match[1] for name, match in found if match}
 
+    def cells(self, nets: tuple[str, ...]) -> list[str]:
+        """Hierarchical names of the flip-flops that drive one of these nets."""
+        found = []
+
+        def visit(module: str, path: str) -> None:
+            found.extend(path + cell for cell, net in self.registers(module).items() if net in nets)
+            for instance, child in self.children(module).items():
+                visit(child, f"{path}{instance}/")
+
+        visit(self.design.top, "")
+        return found
+
     def name(self, pin: str) -> tuple[str, str]:
         """(module, register or port) of a pin's hierarchical name."""
         module, parts = self.design.top, pin.replace("\\", "").split("/")
@@ -104,6 +117,8 @@ def analyse(
     lines = [f"read_liberty {relative(file)}" for file in liberty]
     lines += [f"read_verilog {relative(file)}" for file in netlists]
     lines += [f"link_design {design.top}", f"read_sdc {relative(sdc)}"]
+    names = Names(design, mapped, library)
+    lines += [f"set_false_path -from [get_cells {cell}]" for cell in names.cells(RESETS)]
     lines += [f"report_checks -path_delay max -format summary -group_count {PATHS}"]
     lines += ['puts "== worst"', "report_checks -path_delay max -format full -fields {net slew}", "exit"]
     script = directory / f"{design.top}.tcl"
@@ -119,7 +134,6 @@ def analyse(
     errors = [line for line in done.stdout.splitlines() if line.startswith("Error")]
     if errors:
         raise SynthesisError(f"OpenSTA refuses {design.top} ({relative(script)}): {errors[0]}")
-    names = Names(design, mapped, library)
     found = re.findall(r"^(\S+) (?:\([^()]*\))? *(\S+) (?:\([^()]*\))? +(-?\d+\.\d+)$", done.stdout, re.M)
     return [
         Slack(names.name(start.rpartition("/")[0] or start), names.name(end.rpartition("/")[0] or end), float(slack))
