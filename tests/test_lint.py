@@ -56,6 +56,12 @@ def test_every_module_says_where_it_comes_from_and_what_it_does():
         assert f"module {file.stem} (" in text and (ROOT / source[1]).exists(), file
 
 
+def test_yosys_tells_a_latch(tmp_path):
+    (lint.BUILD / "lint").mkdir(parents=True, exist_ok=True)
+    text = "module top (input wire e, input wire d, output reg q);\nalways @* if (e) q = d;\nendmodule\n"
+    assert "Assertion failed" in lint.lint_yosys([written(tmp_path, text)])
+
+
 def test_yosys_tells_two_drivers(tmp_path):
     (lint.BUILD / "lint").mkdir(parents=True, exist_ok=True)
     assert "multiple conflicting drivers" in lint.lint_yosys([written(tmp_path, TWO_DRIVERS)])

