@@ -85,9 +85,14 @@ def cycles(config: ChipConfig, weights: str) -> tuple[int, int] | None:
 
 def chips(chip: str) -> str:
     """The table of whole chips."""
-    rows, base = [], 0
+    rows: list[list[object]] = []
+    base = 0
     for what, name in changes(chip).items():
-        design = whole_chip(name)
+        try:
+            design = whole_chip(name)
+        except HierarchyError:
+            rows.append([f"{what}: the RTL does not convert", *[None] * 9])
+            continue
         figures = measure(design, OUT / "generic" / design.top)
         gates, flip_flops, bits = (
             sum(f.instances * getattr(f, key) for f in figures) for key in ("gates", "flip_flops", "memory_bits")
