@@ -7,6 +7,7 @@ models made from the library's functions. RAMs (`ram`, and for generic gates eve
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 import time
@@ -19,7 +20,7 @@ from mozg.checkpoint import load_checkpoint
 from mozg.compiler import Image, compile_model
 from mozg.device import DeviceError, open_device
 from mozg.device.verilator import VerilatorDevice
-from mozg.device.verilator_build import build_plain
+from mozg.device.verilator_build import MONITOR, build_plain
 from mozg.driver import Driver, Row
 from mozg.random_checkpoint import make_random_checkpoint
 from rtl.convert import Converted, HierarchyError
@@ -58,7 +59,21 @@ def cells(design: Design, library: Library, megahertz: float, clock_gates: bool,
     used = {kind for module in mapped.values() for kind in module.cells if kind in library.cells}
     (directory / "cells.v").write_text(models(library, used))
     files = [mapped[name].netlist if name in mapped else module.file for name, module in design.modules.items()]
+    files[-1] = directory / f"{design.top}.v"
+    files[-1].write_text(joined(mapped[design.top].netlist.read_text()))
     return Converted(design.top, [directory / "cells.v", *files], [])
+
+
+def joined(netlist: str) -> str:
+    """The top's netlist with the buses that the device library watches, which mapping leaves as single bits."""
+    lines = []
+    for name in re.findall(r'-var "(\w+)"', MONITOR.read_text()):
+        bits = {int(bit) for bit in re.findall(rf"^ *wire \\{name}\[(\d+)\] ;", netlist, re.M)}
+        if bits:
+            parts = ", ".join(f"\\{name}[{bit}] " for bit in range(max(bits), -1, -1))
+            lines.append(f"  wire [{max(bits)}:0] {name} = {{{parts}}};\n")
+    body, end, rest = netlist.rpartition("endmodule")
+    return body + "".join(lines) + end + rest
 
 
 @dataclass(frozen=True)
