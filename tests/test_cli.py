@@ -375,7 +375,7 @@ def test_help_describes_every_option(command: str, capsys: pytest.CaptureFixture
         (
             ["generate", "shakespeare", "--prompt", "a", "--device", "gpu"],
             "mozg generate: argument --device: invalid choice: 'gpu' "
-            "(choose from 'verilator', 'icarus', 'model', 'float'); see mozg generate --help",
+            "(choose from 'verilator', 'icarus', 'serial', 'model', 'float'); see mozg generate --help",
         ),
         (
             ["generate", "shakespeare", "--prompt", "a", "--weights", "int4"],
@@ -392,7 +392,7 @@ def test_help_describes_every_option(command: str, capsys: pytest.CaptureFixture
         ),
         (
             ["verify", "shakespeare", "--device", "model"],
-            "mozg verify: argument --device: invalid choice: 'model' (choose from 'verilator', 'icarus'); "
+            "mozg verify: argument --device: invalid choice: 'model' (choose from 'verilator', 'icarus', 'serial'); "
             "see mozg verify --help",
         ),
         (

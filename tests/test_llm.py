@@ -250,7 +250,7 @@ def test_chips_own_context_is_named() -> None:
     ("options", "message"),
     [
         ({"chip": "huge"}, "chip 'huge' is unknown: expected one of tiny, edge, server"),
-        ({"device": "gpu"}, "device 'gpu' is unknown: expected one of model, verilator, icarus, float"),
+        ({"device": "gpu"}, "device 'gpu' is unknown: expected one of model, verilator, icarus, serial, float"),
         ({"device": "float", "weights": "int4"}, "weights 'int4' is unknown: expected one of mxint8, mxfp4"),
     ],
     ids=str,

@@ -84,6 +84,16 @@ BENCHES = (
         chips=("tiny", "edge"),
         builder="verif.vector.issue_ports:build",
     ),
+    *(
+        Bench(f"{block}{suffix}", f"verif.board.bench_{block}", {"clocks_per_bit": clocks}, simulators)
+        for block in ("uart_rx", "uart_tx")
+        for suffix, clocks, simulators in (("", 25, ("icarus", "verilator")), ("_fastest", 8, ("icarus",)))
+    ),
+    Bench("uart_bridge", "verif.board.bench_uart_bridge", simulators=("icarus", "verilator")),
+    Bench("sdram_model", "verif.board.bench_sdram_model", simulators=("icarus", "verilator")),
+    Bench("axi_sdram", "verif.board.bench_axi_sdram", {"clock_khz": 25_000}, ("icarus", "verilator")),
+    Bench("axi_sdram_fast", "verif.board.bench_axi_sdram", {"clock_khz": 100_000, "cas": 3}, ("verilator",)),
+    Bench("ulx3s", "verif.board.bench_ulx3s"),
 )
 
 

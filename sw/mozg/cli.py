@@ -23,6 +23,7 @@ from rtl.common.config import PRESETS
 from . import perf_command, trace_command
 from .bandwidth import share_reached
 from .device.memory import MEMORIES, MEMORY_HELP
+from .device.serial import BAUD
 from .errors import MozgError
 from .shapes import SHAPES
 
@@ -34,10 +35,11 @@ MODEL_HELP = "directory of a Hugging Face GPT-2 checkpoint, or the name of a shi
 DEVICES = {
     "verilator": "the RTL in Verilator, with a DRAM model",
     "icarus": "the RTL in Icarus (slow: use --chip tiny)",
+    "serial": "the chip on a board, over a serial port (--port)",
     "model": "the bit-exact NumPy model of the chip",
     "float": "float32 GPT-2, the yardstick",
 }
-RTL = ("verilator", "icarus")
+RTL = ("verilator", "icarus", "serial")
 status = Console(stderr=True)
 
 
@@ -133,6 +135,8 @@ def load(options: argparse.Namespace, **more: object) -> LLM:
         extra |= {"progress": say, "memory": MEMORIES[options.memory]}
         if getattr(options, "waves", None):
             extra["trace"] = Path(options.waves)
+    if device == "serial":
+        extra |= {"port": options.port, "baud": options.baud}
     return load_llm(options.model, options.chip, device, options.weights, **extra)
 
 
@@ -368,6 +372,8 @@ def add_common(parser: argparse.ArgumentParser, device: str = "verilator", devic
         metavar="DEVICE",
         help=f"where it runs. {described} (default: {device})",
     )
+    parser.add_argument("--port", metavar="PATH", help="serial port of the board, such as /dev/ttyUSB0")
+    parser.add_argument("--baud", type=int, default=BAUD, metavar="N", help=f"of that port (default: {BAUD})")
     add_memory(parser)
 
 

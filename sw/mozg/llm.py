@@ -84,7 +84,7 @@ class LLM:
     def driver(self) -> Driver:
         """The device with the image in its memory; opened when first asked for. `float` has none."""
         if self.image is None:
-            raise RequestError("the float device has no chip, and so no driver: use model, verilator or icarus")
+            raise RequestError("the float device has no chip, and so no driver: use model, verilator, icarus or serial")
         if self._driver is not None and self._driver.interrupted:
             self.close()
         if self._driver is None:
@@ -397,7 +397,8 @@ def load(
 ) -> LLM:
     """A model by directory or shipped name, compiled for a chip and loaded into a device.
 
-    device: "verilator" (the RTL), "icarus" (the RTL, slow), "model" (the bit-exact NumPy model) or "float" (float32).
+    device: "verilator" (the RTL), "icarus" (the RTL, slow), "serial" (a board), "model" (the bit-exact NumPy model) or
+    "float" (float32).
     weights: "mxint8" or "mxfp4". options: `slots` (see LLM) and those of the device. Raises a MozgError subclass that
     says what to do.
     """

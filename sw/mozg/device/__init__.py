@@ -8,7 +8,7 @@ from rtl.common.config import ChipConfig
 
 from .base import Device, DeviceError
 
-DEVICES = ("model", "verilator", "icarus")
+DEVICES = ("model", "verilator", "icarus", "serial")
 
 
 def open_device(name: str, chip: ChipConfig, size: int, **options: Any) -> Device:
@@ -25,6 +25,10 @@ def open_device(name: str, chip: ChipConfig, size: int, **options: Any) -> Devic
         from .icarus import IcarusDevice
 
         return IcarusDevice(chip, size, **options)
+    if name == "serial":
+        from .serial import SerialDevice
+
+        return SerialDevice(chip, size, **options)
     raise DeviceError(f"device {name!r} is unknown: expected one of {', '.join(DEVICES)}")
 
 

@@ -1,0 +1,1 @@
+"""Boards around the chip: the Radiona ULX3S."""
