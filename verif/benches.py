@@ -48,6 +48,7 @@ BENCHES = (
     Bench("fifo_distributed", "verif.common.bench_fifo", {"depth": 4, "distributed": True}),
     Bench("ram", "verif.common.bench_ram", {"depth": 24, "parts": 4}, ("icarus", "verilator")),
     Bench("ram_two_stages", "verif.common.bench_ram", {"depth": 16, "parts": 1, "read_stages": 2}),
+    Bench("clock_gate", "verif.common.bench_clock_gate", {"tail": 5}, ("icarus", "verilator")),
     *(Bench(name, "verif.arith.bench_pipeline", {"block": name}, ("icarus", "verilator")) for name in PIPELINES),
     Bench("fp32_greater", "verif.arith.bench_fp32_greater", simulators=("icarus", "verilator")),
     Bench("memory_read", "verif.memory.bench_memory_read"),

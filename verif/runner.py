@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from rtl.common.clock_gate import MACRO as CLOCK_GATES
 from rtl.convert import Converted, HierarchyError
 from verif import benches
 
@@ -103,7 +104,7 @@ def run_bench(
         arguments = ["-Wall", "-Wno-timescale"]
         plus = []
         if simulator == "verilator":
-            arguments = ["-Wno-fatal", "--x-assign", "unique", "--x-initial", "unique"]
+            arguments = [f"-D{CLOCK_GATES}", "-Wno-fatal", "--x-assign", "unique", "--x-initial", "unique"]
             arguments += ["--trace-fst", "--trace-structs"] if waves else []
             plus = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 2**31 or 1}"]
         runner.build(

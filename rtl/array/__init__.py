@@ -20,6 +20,7 @@ EXPONENT_BITS = 11  # fp32_from_int; 0 + 0 - 266 to 255 + 255 - 261 would fit in
 STAGE_SUM = 5  # block sums are registered
 STAGE_ADD = STAGE_SUM + FP32_FROM_INT_LATENCY
 STAGE_WRITE = STAGE_ADD + FP32_ADD_LATENCY
+AFTER_WEIGHTS = STAGE_WRITE  # cycles after the last weights or drain in which something may still change in a row
 PACKED_SHIFT = 13  # packed weights: odd * 2^13 + even
 
 

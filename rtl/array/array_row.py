@@ -2,10 +2,11 @@
 
 from myhdl import ConcatSignal, Signal, always, always_comb, concat, instances, intbv
 
-from rtl.array import SUM_BITS, weight_bits
+from rtl.array import AFTER_WEIGHTS, SUM_BITS, weight_bits
 from rtl.array.array_column import array_column
 from rtl.array.dot_packed import dot_packed
 from rtl.array.dot_split import dot_split
+from rtl.common.clock_gate import clock_gate
 from rtl.common.config import ChipConfig
 from rtl.convert import module
 
@@ -43,6 +44,13 @@ def array_row(
     ports, columns, word_bits = config.ports, config.columns, 8 * config.lanes
     lane_bits = 32 * weight_bits(config.packed_multiplier)
 
+    row_clk, wake = Signal(bool(0)), Signal(bool(0))
+    gate = clock_gate(clk, rst, wake, row_clk, tail=AFTER_WEIGHTS)
+
+    @always_comb
+    def wake_up():
+        wake.next = load_enable | switch_1 | valid_2 | (drain_enable != 0)
+
     shadow, operand = [Signal(intbv(0)[256:]) for _ in range(2)]
     shadow_scale, scale_2, scale_3, scale_4 = [Signal(intbv(0)[8:]) for _ in range(4)]
     valid_3, valid_4, odd_valid_4, mxfp4_3, mxfp4_4 = [Signal(bool(0)) for _ in range(5)]
@@ -51,7 +59,7 @@ def array_row(
 
     if config.lanes == 32:
 
-        @always(clk.posedge)
+        @always(row_clk.posedge)
         def load():
             if load_enable:
                 shadow.next = load_data
@@ -59,19 +67,19 @@ def array_row(
 
     else:
 
-        @always(clk.posedge)
+        @always(row_clk.posedge)
         def load():
             if load_enable:
                 shadow.next = concat(load_data, shadow[256:word_bits])
                 shadow_scale.next = load_scale
 
-    @always(clk.posedge)
+    @always(row_clk.posedge)
     def switch_operand():
         if switch_1:
             operand.next = shadow
             scale_2.next = shadow_scale
 
-    @always(clk.posedge)
+    @always(row_clk.posedge)
     def track():
         if rst:
             valid_3.next = 0
@@ -82,7 +90,7 @@ def array_row(
             valid_4.next = valid_3
             odd_valid_4.next = valid_3 & mxfp4_3
 
-    @always(clk.posedge)
+    @always(row_clk.posedge)
     def follow():
         # Two cycles behind the operand, which may switch meanwhile.
         scale_3.next = scale_2
@@ -94,7 +102,7 @@ def array_row(
     if config.packed_multiplier:
         leaves = [
             dot_packed(
-                clk,
+                row_clk,
                 valid_2,
                 valid_3,
                 valid_4,
@@ -110,7 +118,7 @@ def array_row(
     else:
         leaves = [
             dot_split(
-                clk,
+                row_clk,
                 valid_2,
                 valid_3,
                 valid_4,
@@ -125,7 +133,7 @@ def array_row(
 
     sums = [
         array_column(
-            clk,
+            row_clk,
             rst,
             odd_valid_4 if column % 2 else valid_4,
             mxfp4_4,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from myhdl import ConcatSignal, Signal, always, always_comb, instances, intbv
 
+from rtl.common.clock_gate import clock_gate
 from rtl.common.config import ChipConfig, bits_for
 from rtl.control.pass_scan import pass_scan
 from rtl.control.row_entry import row_entry
@@ -62,6 +63,14 @@ def row_table(
     C = bits_for(config.context)
     SLOTS, CONTEXT = config.slots, config.context
 
+    # At rest between the steps.
+    table_clk, wake = Signal(bool(0)), Signal(bool(0))
+    gate = clock_gate(clk, rst, wake, table_clk, tail=config.rows + 4)  # a scan of passes takes a clock a row
+
+    @always_comb
+    def wake_up():
+        wake.next = write or access_read or run_start or check or scan_start or retire or advance != 0 or row_fault != 0
+
     slots_known = Signal(intbv(0)[S + 1 :])
     context_known = Signal(intbv(0)[C + 1 :])
     advances = [advance(i) for i in range(R)]
@@ -79,7 +88,7 @@ def row_table(
     row_write = [written(i) for i in range(R)]
     entries = [
         row_entry(
-            clk,
+            table_clk,
             rst,
             row_write[i],
             access_field,
@@ -122,7 +131,7 @@ def row_table(
     all_temperature = ConcatSignal(*reversed(temperature))
 
     passes = pass_scan(
-        clk,
+        table_clk,
         rst,
         scan_start,
         row_active,
@@ -163,7 +172,7 @@ def row_table(
     def gather():
         any_sample.next = (all_active & all_sample) != 0
 
-    @always(clk.posedge)
+    @always(table_clk.posedge)
     def limit():
         # Registers of 32 bits, cut to what is compared: a larger limit is the chip's own.
         slots_known.next = slots_used[S + 1 :]
@@ -173,7 +182,7 @@ def row_table(
         if context_limit > CONTEXT:
             context_known.next = CONTEXT
 
-    @always(clk.posedge)
+    @always(table_clk.posedge)
     def read():
         # At most one row gives a word, the others zero.
         unused_merged = intbv(0)[R * 32 :]

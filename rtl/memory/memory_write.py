@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from myhdl import Signal, always, always_comb, concat, instances, intbv
 
+from rtl.common.clock_gate import clock_gate
 from rtl.common.config import ChipConfig
 from rtl.common.interfaces import ADDRESS_BITS
 from rtl.convert import module
 from rtl.memory.kv_writer import kv_writer
 from rtl.memory.output_writer import output_writer
 from rtl.memory.write_port import write_port
+
+AFTER_WRITES = 16  # cycles after the last busy one in which something may still change
 
 
 @module
@@ -98,8 +101,16 @@ def memory_write(
     HIGH = ADDRESS_BITS - 32
     unanswered = Signal(intbv(0)[8:])
 
+    # At rest between instructions that write.
+    write_clk, wake = Signal(bool(0)), Signal(bool(0))
+    gate = clock_gate(clk, rst, wake, write_clk, tail=AFTER_WRITES)
+
+    @always_comb
+    def wake_up():
+        wake.next = kv_start or kv_valid or kv_end or logits_valid or m_axi_bvalid or not idle
+
     keys_values = kv_writer(
-        clk,
+        write_clk,
         rst,
         kv_base,
         kv_stride,
@@ -133,7 +144,7 @@ def memory_write(
         config,
     )
     outputs = output_writer(
-        clk,
+        write_clk,
         rst,
         output_base,
         logits_offset,
@@ -160,7 +171,7 @@ def memory_write(
         config,
     )
     port = write_port(
-        clk,
+        write_clk,
         rst,
         freeze,
         request,
@@ -230,14 +241,14 @@ def memory_write(
         kv_beat_ready.next = beat_ready and owner_kv
         out_beat_ready.next = beat_ready and not owner_kv
 
-    @always(clk.posedge)
+    @always(write_clk.posedge)
     def own():
         if rst:
             owner_kv.next = 0
         elif request_ready:
             owner_kv.next = kv_request
 
-    @always(clk.posedge)
+    @always(write_clk.posedge)
     def answer():
         kv_done.next = 0
         if rst:

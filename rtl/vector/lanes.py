@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from myhdl import ConcatSignal, Constant, Signal, SignalType, always, always_comb, concat, instances, intbv
 
+from rtl.common.clock_gate import clock_gate
 from rtl.common.config import ChipConfig, bits_for
 from rtl.common.interfaces import PARAMETER_RING_A, PARAMETER_RING_B, PARAMETER_TABLE
 from rtl.common.ram import address_bits, ram
@@ -25,7 +26,7 @@ from rtl.vector.row_scalars import row_scalars
 from rtl.vector.sampler import sampler
 from rtl.vector.step_control import step_control
 from rtl.vector.table_loader import table_loader
-from rtl.vector.timing import FUNCTION, LATE, RESULT, STAGES
+from rtl.vector.timing import AFTER_BEATS, FUNCTION, LATE, RESULT, STAGES
 from rtl.vector.value_scale_ram import value_scale_ram
 
 ACCUMULATOR, RING_A, HASH = int(cw.Source.ACCUMULATOR), int(cw.Source.RING_A), int(cw.Source.HASH)
@@ -198,12 +199,22 @@ def lanes(
     score_depth = 2 * config.context_blocks * rows * words
     wide = 32 * lane_count
 
+    # Everything here rests but the keys of the noise, which are renewed again and again.
+    beat_clk, wake, table_valid = [Signal(False) for _ in range(3)]
+    gate = clock_gate(clk, rst, wake, beat_clk, tail=AFTER_BEATS)
+
+    @always_comb
+    def wake_up():
+        wake.next = pipeline_busy | ring_a_free | ring_b_free | value_scale_write | table_valid
+        if parameter_valid & parameter_ready:
+            wake.next = True
+
     # Beats by age.
     valid = Signal(intbv(0)[STAGES:])
     flow = Signal(intbv(0)[STAGES - 1 :])
     word_1, word_2 = [Signal(intbv(0)[control_bits:]) for _ in range(2)]
 
-    @always(clk.posedge)
+    @always(beat_clk.posedge)
     def accept():
         if control_valid:
             word_1.next = control
@@ -212,14 +223,14 @@ def lanes(
     def know_ages():
         valid.next = concat(flow, control_valid)
 
-    @always(clk.posedge)
+    @always(beat_clk.posedge)
     def age():
         if rst:
             flow.next = 0
         else:
             flow.next = concat(flow[STAGES - 2 :], control_valid)
 
-    hold_word = delay_line(clk, valid(1), word_1, word_2, 1, control_bits)
+    hold_word = delay_line(beat_clk, valid(1), word_1, word_2, 1, control_bits)
     all_bits = unused(word_2, control_bits)
 
     # Age 1: accumulators.
@@ -252,7 +263,7 @@ def lanes(
             ring_a_block_1.next = source_block_1
         ring_b_block_1.next = parameter_block_1
 
-    @always(clk.posedge)
+    @always(beat_clk.posedge)
     def pass_free():
         if rst:
             free_a_1.next = False
@@ -261,15 +272,15 @@ def lanes(
             free_a_1.next = ring_a_free
             free_b_1.next = ring_b_free
 
-    @always(clk.posedge)
+    @always(beat_clk.posedge)
     def pass_free_blocks():
         if ring_a_free:
             free_blocks_a_1.next = ring_a_free_blocks
         if ring_b_free:
             free_blocks_b_1.next = ring_b_free_blocks
 
-    hold_ring_a = delay_line(clk, valid(1), ring_a_address_1, ring_a_address_2, 1, ring_address_bits)
-    hold_ring_b = delay_line(clk, valid(1), ring_b_address_1, ring_b_address_2, 1, ring_address_bits)
+    hold_ring_a = delay_line(beat_clk, valid(1), ring_a_address_1, ring_a_address_2, 1, ring_address_bits)
+    hold_ring_b = delay_line(beat_clk, valid(1), ring_b_address_1, ring_b_address_2, 1, ring_address_bits)
 
     # Age 2 to 10: selectors of the function and MUL1.
     source_2, add1_2 = part(word_2, layout, "source"), part(word_2, layout, "add1")
@@ -302,12 +313,12 @@ def lanes(
         third_2.next = concat(ring_b_address_2, third_joined)
         late_2.next = late_joined
 
-    hold_early = delay_ring(clk, rst, valid(2), early_2, valid(9), early_10, 8, early_bits)
-    hold_middle = delay_ring(clk, rst, valid(2), middle_2, valid(19), middle_20, 18, middle_bits)
-    hold_third = delay_ring(clk, rst, valid(2), third_2, valid(23), third_24, 22, third_bits + ring_address_bits)
-    hold_late = delay_ring(clk, rst, valid(2), late_2, valid(LATE - 1), late_29, LATE - 2, late_bits)
-    hold_late_33 = delay_line(clk, valid(33, LATE), late_29, late_33, 33 - LATE, late_bits)
-    hold_late_34 = delay_line(clk, valid(33), late_33, late_34, 1, late_bits)
+    hold_early = delay_ring(beat_clk, rst, valid(2), early_2, valid(9), early_10, 8, early_bits)
+    hold_middle = delay_ring(beat_clk, rst, valid(2), middle_2, valid(19), middle_20, 18, middle_bits)
+    hold_third = delay_ring(beat_clk, rst, valid(2), third_2, valid(23), third_24, 22, third_bits + ring_address_bits)
+    hold_late = delay_ring(beat_clk, rst, valid(2), late_2, valid(LATE - 1), late_29, LATE - 2, late_bits)
+    hold_late_33 = delay_line(beat_clk, valid(33, LATE), late_29, late_33, 33 - LATE, late_bits)
+    hold_late_34 = delay_line(beat_clk, valid(33), late_33, late_34, 1, late_bits)
 
     # ADD1.
     selectors_2 = ConcatSignal(source_2, add1_2)
@@ -323,7 +334,7 @@ def lanes(
     def join_selectors():
         selectors_wire.next = selectors_2
 
-    hold_selectors = delay_line(clk, valid(4, 2), selectors_wire, selectors_4, 2, 5)
+    hold_selectors = delay_line(beat_clk, valid(4, 2), selectors_wire, selectors_4, 2, 5)
 
     # Function.
     function_10, row_10 = part(early_10, early, "function"), part(early_10, early, "row")
@@ -345,7 +356,7 @@ def lanes(
     greedy_11, greedy_13, greedy_25, greedy_26 = [Signal(intbv(0)[1:]) for _ in range(4)]
     temperature_13 = Signal(intbv(0)[32:])
 
-    @always(clk.posedge)
+    @always(beat_clk.posedge)
     def age_functions():
         if rst:
             used.next = 0
@@ -366,21 +377,21 @@ def lanes(
         selected_mul2.next = mul2_22 != 0
         selected_add3.next = (add3_26 != 0) & ((add3_26 != ADD3_NOISE) | (not greedy_26[0]))
 
-    hold_early_12 = delay_line(clk, valid(12, 10), early_10, early_12, 2, early_bits)
-    hold_mul1 = delay_line(clk, valid(12), mul1_wire, mul1_13, 1, 3)
-    hold_add2 = delay_line(clk, valid(17, 12), add2_wire, add2_17, 5, 2)
-    hold_mul2 = delay_line(clk, valid(22, 20), mul2_wire, mul2_22, 2, 2)
-    hold_add3 = delay_line(clk, valid(26, 24), add3_wire, add3_26, 2, 3)
-    choose_greedy = pick(clk, valid(10), row_greedy, row_10, greedy_11, rows, 1)
-    hold_greedy = delay_line(clk, valid(13, 11), greedy_11, greedy_13, 2, 1)
-    choose_noisy = pick(clk, valid(24), row_greedy, row_24, greedy_25, rows, 1)
-    hold_noisy = delay_line(clk, valid(25), greedy_25, greedy_26, 1, 1)
-    choose_temperature = pick(clk, valid(12), row_temperature, row_12, temperature_13, rows, 32)
-    step_add1 = step_control(clk, rst, valid(4), selected_add1, start_add1, skip_add1, 5)
-    step_mul1 = step_control(clk, rst, valid(13), selected_mul1, start_mul1, skip_mul1, 4)
-    step_add2 = step_control(clk, rst, valid(17), selected_add2, start_add2, skip_add2, 5)
-    step_mul2 = step_control(clk, rst, valid(22), selected_mul2, start_mul2, skip_mul2, 4)
-    step_add3 = step_control(clk, rst, valid(26), selected_add3, start_add3, skip_add3, 5)
+    hold_early_12 = delay_line(beat_clk, valid(12, 10), early_10, early_12, 2, early_bits)
+    hold_mul1 = delay_line(beat_clk, valid(12), mul1_wire, mul1_13, 1, 3)
+    hold_add2 = delay_line(beat_clk, valid(17, 12), add2_wire, add2_17, 5, 2)
+    hold_mul2 = delay_line(beat_clk, valid(22, 20), mul2_wire, mul2_22, 2, 2)
+    hold_add3 = delay_line(beat_clk, valid(26, 24), add3_wire, add3_26, 2, 3)
+    choose_greedy = pick(beat_clk, valid(10), row_greedy, row_10, greedy_11, rows, 1)
+    hold_greedy = delay_line(beat_clk, valid(13, 11), greedy_11, greedy_13, 2, 1)
+    choose_noisy = pick(beat_clk, valid(24), row_greedy, row_24, greedy_25, rows, 1)
+    hold_noisy = delay_line(beat_clk, valid(25), greedy_25, greedy_26, 1, 1)
+    choose_temperature = pick(beat_clk, valid(12), row_temperature, row_12, temperature_13, rows, 32)
+    step_add1 = step_control(beat_clk, rst, valid(4), selected_add1, start_add1, skip_add1, 5)
+    step_mul1 = step_control(beat_clk, rst, valid(13), selected_mul1, start_mul1, skip_mul1, 4)
+    step_add2 = step_control(beat_clk, rst, valid(17), selected_add2, start_add2, skip_add2, 5)
+    step_mul2 = step_control(beat_clk, rst, valid(22), selected_mul2, start_mul2, skip_mul2, 4)
+    step_add3 = step_control(beat_clk, rst, valid(26), selected_add3, start_add3, skip_add3, 5)
 
     # RAMs: read at age 2 (source, ADD1), ring A also at 20 (MUL2), all others also at 24 (ADD3).
     result = Signal(intbv(0)[wide:])
@@ -427,7 +438,7 @@ def lanes(
             ring_b_read_address.next = third_24[third_bits + ring_address_bits : third_bits]
 
     vectors = ram(
-        clk,
+        beat_clk,
         vector_write,
         vector_address_34,
         result,
@@ -439,7 +450,7 @@ def lanes(
         read_stages=2,
     )
     scores = ram(
-        clk,
+        beat_clk,
         score_write,
         score_address_34,
         result,
@@ -451,7 +462,7 @@ def lanes(
         read_stages=2,
     )
     ring_a = parameter_ring(
-        clk,
+        beat_clk,
         rst,
         free_a_1,
         free_blocks_a_1,
@@ -468,7 +479,7 @@ def lanes(
         config,
     )
     ring_b = parameter_ring(
-        clk,
+        beat_clk,
         rst,
         free_b_1,
         free_blocks_b_1,
@@ -486,7 +497,7 @@ def lanes(
     )
 
     # Function tables.
-    table_valid, table_ready, table_write = [Signal(False) for _ in range(3)]
+    table_ready, table_write = Signal(False), Signal(False)
     table_address, table_data = Signal(intbv(0)[11:]), Signal(intbv(0)[64:])
 
     @always_comb
@@ -501,7 +512,7 @@ def lanes(
         table_valid.next = parameter_valid & (parameter_tag == PARAMETER_TABLE)
 
     load_tables = table_loader(
-        clk, rst, table_valid, parameter_data, table_ready, table_write, table_address, table_data, config
+        beat_clk, rst, table_valid, parameter_data, table_ready, table_write, table_address, table_data, config
     )
 
     # Noise: keys at age 2, hash at 10.
@@ -518,7 +529,7 @@ def lanes(
     def hash_ages():
         hashing.next = concat(hashed, valid[2] & (source_2 == HASH))
 
-    @always(clk.posedge)
+    @always(beat_clk.posedge)
     def age_hashes():
         if rst:
             hashed.next = 0
@@ -526,8 +537,8 @@ def lanes(
             hashed.next = hashing[7:]
 
     row_keys = row_key(clk, rst, row_greedy, row_position, row_seed, keys, config)
-    choose_key = pick(clk, valid(1), keys, row_1, key_2, rows, 32)
-    hashes = [noise_hash(clk, hashing, key_2, index_2, numbers[k], noise_10[k]) for k in range(lane_count)]
+    choose_key = pick(beat_clk, valid(1), keys, row_1, key_2, rows, 32)
+    hashes = [noise_hash(beat_clk, hashing, key_2, index_2, numbers[k], noise_10[k]) for k in range(lane_count)]
 
     # Row scalars: read at age 3 for 4, at 12 for 13.
     scalar_in_2, operand_2 = part(word_2, layout, "scalar_in"), part(word_2, layout, "scalar_operand")
@@ -551,9 +562,9 @@ def lanes(
     def join_scalars():
         scalars_wire.next = scalars_2
 
-    hold_scalars = delay_line(clk, valid(2), scalars_wire, scalars_3, 1, 8 + row_bits)
+    hold_scalars = delay_line(beat_clk, valid(2), scalars_wire, scalars_3, 1, 8 + row_bits)
     scalars = row_scalars(
-        clk,
+        beat_clk,
         scalar_write,
         scalar_place,
         row_34,
@@ -593,7 +604,7 @@ def lanes(
     def scale_ages():
         scaling.next = concat(scaled, valid[LATE] & value_scale_29)
 
-    @always(clk.posedge)
+    @always(beat_clk.posedge)
     def age_scales():
         if rst:
             scaled.next = 0
@@ -601,7 +612,7 @@ def lanes(
             scaled.next = scaling[3:]
 
     value_scales = value_scale_ram(
-        clk,
+        beat_clk,
         value_scale_write,
         value_scale_buffer,
         value_scale_group,
@@ -613,9 +624,11 @@ def lanes(
         scales_32,
         config,
     )
-    masks = index_mask(clk, valid(32, LATE), mask_kind_29, row_29, word_index_29, row_position, count, mask_32, config)
-    hold_mask_33 = delay_line(clk, valid(32), mask_32, mask_33, 1, lane_count)
-    hold_mask_34 = delay_line(clk, valid(33), mask_33, mask_34, 1, lane_count)
+    masks = index_mask(
+        beat_clk, valid(32, LATE), mask_kind_29, row_29, word_index_29, row_position, count, mask_32, config
+    )
+    hold_mask_33 = delay_line(beat_clk, valid(32), mask_32, mask_33, 1, lane_count)
+    hold_mask_34 = delay_line(beat_clk, valid(33), mask_33, mask_34, 1, lane_count)
 
     # Lanes.
     taps, counted, results = [[Signal(intbv(0)[32:]) for _ in range(lane_count)] for _ in range(3)]
@@ -626,7 +639,7 @@ def lanes(
     negate_33 = bit(late_33, late, "negate")
     pipes = [
         lane(
-            clk, rst, take, valid(13, 10), using(7, 0), using(11), using(22, 14), start,
+            beat_clk, rst, take, valid(13, 10), using(7, 0), using(11), using(22, 14), start,
             skip_add1, skip_mul1, skip_add2, skip_mul2, skip_add3,
             source_4, add1_4, function_10, hash_10, mul1_13, add2_17, mul2_22, add3_26,
             mask_32(k), scaling(3), negate_33, constant_a, constant_b, first_exponent,
@@ -656,7 +669,7 @@ def lanes(
         maximum_33.next = valid[33] & ((reduce_33 == MAX) | (destination_33 == TO_SAMPLER))
 
     sums = reduce(
-        clk,
+        beat_clk,
         rst,
         summing_33,
         block_end_33,
@@ -672,7 +685,7 @@ def lanes(
         config,
     )
     maxima = sampler(
-        clk,
+        beat_clk,
         rst,
         maximum_33,
         sampling_33,
@@ -722,7 +735,7 @@ def lanes(
         logits_data.next = results_34
         faulty.next = valid[RESULT] & check_34 & ((specials_34 & mask_34) != 0)
 
-    @always(clk.posedge)
+    @always(beat_clk.posedge)
     def report_fault():
         if rst:
             row_fault.next = 0
@@ -732,7 +745,7 @@ def lanes(
                 row_fault.next[row_34] = True
 
     quantiser = mx_quantizer(
-        clk,
+        beat_clk,
         rst,
         quantise,
         unit_end_34,
@@ -785,7 +798,7 @@ def lanes(
         reducing_29.next = valid[LATE] & ((reduce_29 != 0) | (destination_29 == TO_SAMPLER))
 
     busy = busy_flags(
-        clk,
+        beat_clk,
         rst,
         control_valid,
         thread,

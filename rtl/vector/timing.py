@@ -30,3 +30,4 @@ SUM_TREE = 25  # five levels of additions, over lanes or in time
 SUM_BUSY = SUM_TREE + 5 - (SOURCE_DATA - 1)  # cycles after REDUCE in which a beat that reads the sum must not enter
 ISSUE_DELAY = 4  # cycles in which the issue logic has no beat ready after it saw a busy flag fall
 EXPONENT_OFFSET = 256  # exponent steps travel with this offset
+AFTER_BEATS = FREE_DELAY + 4  # cycles after the last busy one in which something may still change in the lanes

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from rtl.common.clock_gate import MACRO as CLOCK_GATES
 from rtl.common.config import ChipConfig
 from rtl.convert import Converted
 
@@ -160,7 +161,7 @@ class _Build:
     def _verilate(self) -> None:
         command = ["verilator", "--cc", "--top-module", self.top.name, "--prefix", "Vchip", "--Mdir", str(self.objects)]
         command += ["-O3", "--x-assign", "unique", "--x-initial", "unique", "--output-split", "20000"]
-        command += ["-Wno-fatal", "-Wno-lint", "-Wno-style"]
+        command += ["-Wno-fatal", "-Wno-lint", "-Wno-style", f"-D{CLOCK_GATES}"]
         command += ["--trace-fst", "--trace-structs"] if self.trace else []
         watched = [MONITOR, TIMELINE[0]] if self.timeline else [MONITOR]
         self._run([*command, *map(str, watched), *map(str, self.top.files)])
