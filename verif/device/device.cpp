@@ -32,6 +32,12 @@ struct OperandBlock {
     int8_t elements[32];
 };
 
+// What the memory showed the chip in one cycle.
+struct Answer {
+    bool ar_ready, aw_ready, w_ready, r_valid, r_last, b_valid;
+    uint8_t r_resp, b_resp;
+};
+
 struct Device {
     VerilatedContext context;
     std::unique_ptr<TOP_CLASS> top;
@@ -39,7 +45,9 @@ struct Device {
     uint32_t beat_bytes;
     uint8_t write_data[128];
     uint64_t cycles = 0;
-    bool monitoring = false;
+    bool monitoring = false, recording = false, record_runs = false;
+    std::vector<Answer> answers;     // of every cycle recorded
+    std::vector<uint8_t> beats_read;  // the data of those with r_valid
     OperandBlock current{};
     std::vector<OperandBlock> blocks;
 #ifdef TIMELINE
@@ -84,23 +92,39 @@ struct Device {
         if (top->rst) in.ar_valid = in.aw_valid = in.w_valid = false;
         edge(true);
         dram->step(in);
-        top->m_axi_arready = dram->ar_ready;
-        top->m_axi_awready = dram->aw_ready;
-        top->m_axi_wready = dram->w_ready;
-        top->m_axi_rvalid = dram->r_valid;
-        top->m_axi_rlast = dram->r_last;
-        top->m_axi_rresp = dram->r_resp;
-        if (dram->r_valid) {
-            if (dram->r_data)
-                std::memcpy(&top->m_axi_rdata[0], dram->r_data, beat_bytes);
-            else
-                std::memset(&top->m_axi_rdata[0], 0, beat_bytes);
-        }
-        top->m_axi_bvalid = dram->b_valid;
-        top->m_axi_bresp = dram->b_resp;
+        const Answer answer{dram->ar_ready, dram->aw_ready, dram->w_ready, dram->r_valid, dram->r_last, dram->b_valid,
+                            uint8_t(dram->r_resp), uint8_t(dram->b_resp)};
+        show(answer, dram->r_data);
+        if (recording) record(answer, dram->r_data);
         edge(false);
         cycles++;
         if (monitoring && SIGNAL(operand_write)) monitor();
+    }
+
+    // `data`: what r_valid brings, null: zeros.
+    void show(const Answer &answer, const uint8_t *data) {
+        top->m_axi_arready = answer.ar_ready;
+        top->m_axi_awready = answer.aw_ready;
+        top->m_axi_wready = answer.w_ready;
+        top->m_axi_rvalid = answer.r_valid;
+        top->m_axi_rlast = answer.r_last;
+        top->m_axi_rresp = answer.r_resp;
+        if (answer.r_valid) {
+            if (data)
+                std::memcpy(&top->m_axi_rdata[0], data, beat_bytes);
+            else
+                std::memset(&top->m_axi_rdata[0], 0, beat_bytes);
+        }
+        top->m_axi_bvalid = answer.b_valid;
+        top->m_axi_bresp = answer.b_resp;
+    }
+
+    void record(const Answer &answer, const uint8_t *data) {
+        answers.push_back(answer);
+        if (!answer.r_valid) return;
+        const size_t end = beats_read.size();
+        beats_read.resize(end + beat_bytes);
+        if (data) std::memcpy(&beats_read[end], data, beat_bytes);
     }
 
     void monitor() {
@@ -212,11 +236,40 @@ int mozg_read_register(void *handle, uint32_t address, uint32_t *value) {
 uint64_t mozg_run(void *handle, uint64_t limit) {
     auto *device = static_cast<Device *>(handle);
     uint64_t done = 0;
+    device->recording = device->record_runs;
     while (done < limit && !device->top->irq) {
         device->cycle();
         done++;
     }
+    device->recording = false;
     return done;
+}
+
+// Record what the memory shows the chip in runs from now on (forgetting what was before), or stop.
+void mozg_record(void *handle, int on) {
+    auto *device = static_cast<Device *>(handle);
+    device->record_runs = on;
+    if (!on) return;
+    device->answers.clear();
+    device->beats_read.clear();
+}
+
+// The bare loop that a run is compared with: clocks the chip through what the memory of `source` showed, without a memory
+// model and without looking at the chip. Returns the cycles if the interrupt has risen then, else 0: another run.
+uint64_t mozg_replay(void *handle, void *source) {
+    auto *device = static_cast<Device *>(handle);
+    const auto *recorded = static_cast<Device *>(source);
+    const uint8_t *data = recorded->beats_read.data();
+    TOP_CLASS &top = *device->top;
+    for (const Answer &answer : recorded->answers) {
+        top.clk = 1;
+        top.eval();
+        device->show(answer, data);
+        if (answer.r_valid) data += device->beat_bytes;
+        top.clk = 0;
+        top.eval();
+    }
+    return top.irq ? recorded->answers.size() : 0;
 }
 
 uint64_t mozg_cycles(void *handle) { return static_cast<Device *>(handle)->cycles; }

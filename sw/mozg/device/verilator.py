@@ -59,6 +59,9 @@ class VerilatorDevice(Device):
         library.mozg_monitor.argtypes = [pointer, ctypes.c_int]
         library.mozg_monitor_read.restype = ctypes.c_uint64
         library.mozg_monitor_read.argtypes = [pointer, pointer, ctypes.c_uint64]
+        library.mozg_record.argtypes = [pointer, ctypes.c_int]
+        library.mozg_replay.restype = ctypes.c_uint64
+        library.mozg_replay.argtypes = [pointer, pointer]
         library.mozg_memory_counters.argtypes = [pointer, ctypes.POINTER(ctypes.c_uint64)]
         if timeline:
             library.mozg_timeline.argtypes = [pointer]
@@ -142,6 +145,14 @@ class VerilatorDevice(Device):
             words_there = (ctypes.c_uint64 * size).from_address(place) if size else []
             found.append(np.array(words_there, dtype=np.uint64).reshape(-1, words))
         return found[0], found[1], found[2]
+
+    def record(self, on: bool) -> None:
+        """Record what the memory shows the chip in runs from now on, or stop."""
+        self._library.mozg_record(self._handle, on)
+
+    def replay(self, source: VerilatorDevice) -> int:
+        """Clock the chip through what `source` recorded, without the memory model; its cycles, 0: it did not end."""
+        return self._library.mozg_replay(self._handle, source._handle)
 
     def memory_counters(self) -> dict[str, int]:
         """Statistics of the DRAM model since it was opened."""
