@@ -360,7 +360,8 @@ def test_help_describes_every_option(command: str, capsys: pytest.CaptureFixture
         (
             ["fly"],
             "mozg: argument COMMAND: invalid choice: 'fly' "
-            "(choose from 'generate', 'verify', 'score', 'perf', 'trace', 'compile', 'info', 'demo'); see mozg --help",
+            "(choose from 'generate', 'verify', 'score', 'perf', 'trace', 'explore', 'compile', 'info', 'demo'); "
+            "see mozg --help",
         ),
         (
             ["generate", "shakespeare"],

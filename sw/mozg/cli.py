@@ -25,6 +25,7 @@ from .bandwidth import share_reached
 from .device.memory import MEMORIES, MEMORY_HELP
 from .device.serial import BAUD
 from .errors import MozgError
+from .explore import add_arguments as explore_arguments
 from .shapes import SHAPES
 
 if TYPE_CHECKING:
@@ -312,6 +313,17 @@ def trace(options: argparse.Namespace) -> int:
     return run(options, say)
 
 
+def explore(options: argparse.Namespace) -> int:
+    from .explore import run
+    from .figures import check_figure
+
+    check_writable(options.json)
+    check_writable(options.plot)
+    check_figure(options.plot)
+    with progress_bar("explore") as move:
+        return run(options, move)
+
+
 def compile_image(options: argparse.Namespace) -> int:
     from .checkpoint import load_checkpoint
     from .compiler import compile_model, listing
@@ -494,6 +506,12 @@ def build_parser() -> argparse.ArgumentParser:
     add_weights(sub)
     add_memory(sub)
     trace_command.add_arguments(sub)
+
+    sub = command("explore", explore, "cycles a token of many chips for a model, and their frontier")
+    sub.add_argument("model", metavar="MODEL", help=f"{MODEL_HELP}, or a shape: {', '.join(SHAPES)}[,layers=N,...]")
+    add_weights(sub)
+    add_memory(sub)
+    explore_arguments(sub)
 
     sub = command("compile", compile_image, "write the memory image and a listing of program and memory map")
     sub.add_argument("model", metavar="MODEL", help=MODEL_HELP)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from .compiler import Image
     from .device.memory import MemoryConfig
+    from .explore import Choice
     from .perf import Report
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -125,3 +126,67 @@ def causes(axes, reports: Sequence[Report]) -> None:
     axes.set_title("Causes of all cycles: " + ", ".join(each.kind for each in reports))
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
+
+
+def draw_frontiers(path: Path, title: str, choices: Sequence[Choice]) -> None:
+    """Cycles a token against the size of the array, a panel a kind of step; a line joins the frontier."""
+    from .explore import KINDS, RTL_BUS, frontier
+
+    figure = new_figure(len(KINDS), 5 * len(KINDS), 5)
+    figure.suptitle(title)
+    buses = sorted({choice.bus for choice in choices})
+    lanes = sorted({choice.lanes for choice in choices})
+    for axes, (kind, name) in zip(figure.axes, KINDS.items(), strict=True):
+        best = frontier(choices, kind)
+        axes.plot(
+            [choice.multipliers for choice in best],
+            [choice.cycles[kind] for choice in best],
+            color="#444444",
+            linewidth=1,
+            drawstyle="steps-post",
+            label="frontier",
+            zorder=1,
+        )
+        for index, bus in enumerate(buses):
+            shown = [choice for choice in choices if choice.bus == bus]
+            axes.scatter(
+                [choice.multipliers for choice in shown],
+                [choice.cycles[kind] for choice in shown],
+                [18 + 16 * lanes.index(choice.lanes) for choice in shown],
+                color=COLOURS[index],
+                marker="o" if bus in RTL_BUS else "^",
+                alpha=0.75,
+                edgecolors="white",
+                linewidths=0.6,
+                label=f"{bus} bits" + ("" if bus in RTL_BUS else ", beyond the RTL"),
+                zorder=2,
+            )
+        axes.scatter(
+            [choice.multipliers for choice in best],
+            [choice.cycles[kind] for choice in best],
+            120,
+            facecolors="none",
+            edgecolors="#222222",
+            linewidths=1.2,
+            zorder=3,
+        )
+        axes.set(xscale="log", yscale="log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set_xticks(sorted({choice.multipliers for choice in choices}))
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        values = [choice.cycles[kind] for choice in choices]
+        axes.set_yticks(_ticks(min(values), max(values)))
+        axes.tick_params(axis="x", labelrotation=60)
+        axes.set_xlabel("multipliers of the array (8 x 8 bits)")
+        axes.set_title(name)
+    figure.axes[0].set_ylabel("cycles a token")
+    figure.axes[-1].legend(fontsize=9, title=f"size: {lanes[0]} to {lanes[-1]} lanes" if len(lanes) > 1 else None)
+    save(figure, path)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten around a range."""
+    start, end = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    every = [digit * 10.0**power for power in range(start, end + 1) for digit in (1, 2, 5)]
+    return [value for value in every if low / 2.5 <= value <= high * 2.5]

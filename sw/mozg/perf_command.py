@@ -13,7 +13,8 @@ from rich.table import Table
 
 from rtl.common.config import PRESETS, ChipConfig
 
-from .compiler import Image, compile_model
+from .compiler import Image, compile_model, compile_shape
+from .cycle_model import predict_decode, predict_prefill
 from .device.memory import MEMORIES, MemoryConfig
 from .errors import MozgError
 from .measure import Meter, StepCost, measure_attention, random_image
@@ -33,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", type=int, metavar="N", help=f"tokens of the prefill; 0: none (default: {PROMPT})")
     parser.add_argument(
         "--batch", type=int, default=1, metavar="N", help="sequences that decode together, a row each (default: 1)"
+    )
+    parser.add_argument(
+        "--predict", action="store_true", help="by the cycle model instead of the RTL: any size at once, without causes"
     )
     parser.add_argument("--json", metavar="FILE", help="write all figures")
     parser.add_argument(
@@ -68,10 +72,15 @@ def run(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
         if not low <= value <= high:
             raise MozgError(f"{name} {value}: expected {low} to {high} for this model on chip {chip.name!r}")
     attention = None
-    image = image_of(options.model, chip, options.weights)
-    costs = measure(image, memory, context, prompt, options.batch, progress)
-    if prompt:
-        attention = measure_attention(config, chip, prompt, memory, progress)
+    if options.predict:
+        image = compile_shape(config, chip, options.weights)
+        costs = [[predict_decode(image, context, options.batch, memory)]]
+        costs += [predict_prefill(image, prompt, memory)] if prompt else []
+    else:
+        image = image_of(options.model, chip, options.weights)
+        costs = measure(image, memory, context, prompt, options.batch, progress)
+        if prompt:
+            attention = measure_attention(config, chip, prompt, memory, progress)
     reports = [report(image, memory, part) for part in costs]
     found = record(options, image, memory, context, prompt, reports, attention)
     print_reports(found, reports)
@@ -113,7 +122,7 @@ def record(
         "context": context,
         "prompt": prompt,
         "batch": options.batch,
-        "source": "RTL",
+        "source": "cycle model" if options.predict else "RTL",
         "reader_share": memory.reader_share,
         **{each.kind: each.as_dict() for each in reports},
     }

@@ -1,0 +1,183 @@
+"""Measures the points that the cycle model is fitted to and checked on, and fits its latencies.
+
+    python -m mozg.calibrate measure    # all points on the RTL, minutes; writes sw/mozg/cycle_points.json
+    python -m mozg.calibrate fit        # latencies to put into cycle_model.py, from the points marked "fit"
+    python -m mozg.calibrate check      # the model against every point
+
+A point is a step: "decode CONTEXT BATCH", or "prefill START" (a step of all rows in the middle of a long prompt).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from rtl.common.config import PRESETS, ChipConfig
+
+from .compiler import Image, compile_shape
+from .cycle_model import FITTED, CycleModel, Latencies
+from .device.memory import MEMORIES
+from .driver import Row
+from .measure import Meter, decode_rows, prefill_rows, random_image
+from .shapes import config_of
+
+FILE = Path(__file__).with_name("cycle_points.json")
+REPEATS = 4  # of a short step, with the refreshes at other moments
+LONG = 1_000_000  # cycles from which one run is enough
+LONG_PROMPT = 1 << 20
+
+CHIPS: dict[str, ChipConfig] = dict(PRESETS)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A step and what it took on the RTL. use: "fit" or "check"."""
+
+    use: str
+    chip: str
+    model: str
+    weights: str
+    memory: str
+    step: str
+    cycles: float = 0.0
+
+    @property
+    def group(self) -> tuple[str, str, str, str]:
+        return self.chip, self.model, self.weights, self.memory
+
+    def rows(self, vocabulary: int) -> list[Row]:
+        kind, *numbers = self.step.split()
+        if kind == "decode":
+            return decode_rows(int(numbers[0]), int(numbers[1]), vocabulary)
+        return prefill_rows(int(numbers[0]), CHIPS[self.chip].rows, LONG_PROMPT, vocabulary)
+
+
+SMALL = "gpt2-124m,layers=2,heads=4,width=128,context=128,vocabulary=600"
+TWO_LAYERS = "gpt2-124m,layers=2,vocabulary=1024"
+WHOLE = "gpt2-124m"
+THREE_HEADS = "gpt2-124m,layers=3,heads=3,width=96,context=128,vocabulary=1000"
+NARROW = "gpt2-124m,layers=3,heads=4,width=256,vocabulary=2048"
+
+
+def points() -> list[Point]:
+    """All points, not measured."""
+
+    def each(use: str, chip: str, model: str, weights: str, memory: str, *steps: str) -> Iterator[Point]:
+        return (Point(use, chip, model, weights, memory, step) for step in steps)
+
+    return [
+        *each("fit", "tiny", SMALL, "mxint8", "ddr4", "decode 33 1", "decode 128 2", "prefill 100"),
+        *each("fit", "tiny", SMALL, "mxfp4", "ideal", "decode 128 2", "prefill 0"),
+        *each("fit", "edge", "shakespeare", "mxint8", "ddr4", "decode 128 1", "prefill 128"),
+        *each("fit", "edge", TWO_LAYERS, "mxfp4", "ddr4", "decode 512 1", "prefill 512"),
+        *each("fit", "server", "shakespeare", "mxint8", "ddr4", "decode 128 1", "decode 200 16", "prefill 128"),
+        *each("fit", "server", TWO_LAYERS, "mxfp4", "ddr4", "decode 64 16", "prefill 512"),
+        *each("check", "tiny", THREE_HEADS, "mxint8", "hbm2e", "decode 77 1", "prefill 60"),
+        *each("check", "edge", NARROW, "mxint8", "lpddr4", "decode 300 1", "decode 100 4", "prefill 200"),
+        *each("check", "edge", "shakespeare", "mxfp4", "ddr4", "decode 200 1", "prefill 40"),
+        *each("check", "server", NARROW, "mxint8", "ddr4", "decode 1000 1", "decode 300 8", "prefill 300"),
+        *each("check", "server", TWO_LAYERS, "mxint8", "ddr4", "decode 512 1", "decode 1024 16"),
+        *each("check", "server", TWO_LAYERS, "mxint8", "ddr4", "prefill 0", "prefill 1008"),
+        *each("check", "edge", WHOLE, "mxint8", "ddr4", "decode 512 1"),
+        *each("check", "server", WHOLE, "mxfp4", "ddr4", "decode 512 1", "prefill 496"),
+    ]
+
+
+def read_points() -> list[Point]:
+    return [Point(**entry) for entry in json.loads(FILE.read_text())["points"]]
+
+
+def write_points(found: Sequence[Point]) -> None:
+    entries = [json.dumps({field.name: getattr(point, field.name) for field in fields(Point)}) for point in found]
+    text = ",\n  ".join(entries)
+    FILE.write_text('{"command": "python -m mozg.calibrate measure",\n "points": [\n  ' + text + "\n]}\n")
+
+
+def measure(wanted: Sequence[Point], progress: Callable[[str], None]) -> list[Point]:
+    """The points with the cycles that they take on the RTL."""
+    found: dict[Point, Point] = {}
+    for group in dict.fromkeys(point.group for point in wanted):
+        chip, model, weights, memory = group
+        image = random_image(config_of(model), CHIPS[chip], weights)
+        with Meter(image, MEMORIES[memory], progress) as meter:
+            for point in (point for point in wanted if point.group == group):
+                rows = point.rows(image.config.vocabulary)
+                cost = meter.step(point.step, rows)
+                if cost.cycles < LONG:
+                    cost = meter.step(point.step, rows, REPEATS)
+                found[point] = replace(point, cycles=cost.cycles)
+                progress(f"{point.use:5} {' '.join(group)} {point.step}: {cost.cycles:,.0f} cycles")
+    return [found[point] for point in wanted]
+
+
+class Errors:
+    """The model's error at some points, for any latencies."""
+
+    def __init__(self, wanted: Sequence[Point]):
+        self.points = wanted
+        images: dict[tuple[str, ...], Image] = {}
+        self.cases = []
+        for point in wanted:
+            key = point.group[:3]
+            if key not in images:
+                images[key] = compile_shape(config_of(point.model), CHIPS[point.chip], point.weights)
+            image = images[key]
+            self.cases.append((image, MEMORIES[point.memory], point.rows(image.config.vocabulary), point.cycles))
+
+    def of(self, latencies: Latencies = FITTED) -> list[float]:
+        """Predicted over measured, less 1, for each point."""
+        return [
+            CycleModel(image, memory, latencies).step(rows) / cycles - 1 for image, memory, rows, cycles in self.cases
+        ]
+
+
+def fit(errors: Errors, start: Latencies, rounds: int, progress: Callable[[str], None]) -> Latencies:
+    """Latencies with the least squared errors, by coordinate descent in ever smaller steps."""
+
+    def loss(latencies: Latencies) -> float:
+        found = errors.of(latencies)
+        return sum(error**2 for error in found) + 5 * max(abs(error) for error in found) ** 2
+
+    best, least, step = start, loss(start), 0.3
+    for index in range(rounds):
+        for field in fields(Latencies):
+            for factor in (1 + step, 1 - step):
+                tried = replace(best, **{field.name: round(getattr(best, field.name) * factor, 1)})
+                value = loss(tried)
+                if value < least:
+                    best, least = tried, value
+                    break
+        step *= 0.7
+        worst = max(abs(error) for error in errors.of(best))
+        progress(f"round {index + 1}: worst error {worst:.2%}")
+    return best
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m mozg.calibrate", description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("measure", "fit", "check"))
+    parser.add_argument("--rounds", type=int, default=8, help="of the fit (default: 8)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="measure: points whose chip, model, ... hold it")
+    options = parser.parse_args(arguments)
+    if options.command == "measure":
+        known = {replace(point, cycles=0.0): point for point in read_points()} if FILE.exists() else {}
+        wanted = [p for p in points() if options.only in " ".join((*p.group, p.step))]
+        for point in measure(wanted, lambda text: print(text, file=sys.stderr, flush=True)):
+            known[replace(point, cycles=0.0)] = point
+            write_points([known[p] for p in points() if p in known])
+        return 0
+    found = read_points()
+    if options.command == "fit":
+        print(fit(Errors([p for p in found if p.use == "fit"]), FITTED, options.rounds, print))
+        return 0
+    for point, error in zip(found, Errors(found).of(), strict=True):
+        print(f"{error:+7.2%}  {point.cycles:12,.1f}  {point.use:5} {' '.join(point.group)} {point.step}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
