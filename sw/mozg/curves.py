@@ -133,36 +133,27 @@ class Curves:
 
     def rows(self) -> None:
         """Cycles a token against rows in use, of a prompt and of a batch."""
-        figure = new_figure(2, 10, 4.2)
-        left, right = figure.axes
+        figure = new_figure(1, 6, 4.2)
+        axes = figure.axes[0]
         found = self.measured(chip="server", weights="mxint8", kind="prefill", context=512)
         values = [self.cycles(Point("server", "mxint8", "prefill", 512, rows)) / rows / 1e6 for rows in BATCHES]
-        self.line(left, BATCHES, values, "prompt tokens a step, up to token 512", 0)
-        self.dots(left, [p.rows for p in found], [p.cycles / p.rows / 1e6 for p in found], 0)
+        self.line(axes, BATCHES, values, "a prompt, up to its token 512", 0)
+        self.dots(axes, [p.rows for p in found], [p.cycles / p.rows / 1e6 for p in found], 0)
         for index, context in enumerate((64, 512, 1024), 1):
             steps = [self.cycles(Point("server", "mxint8", "decode", context, rows)) for rows in BATCHES]
             values = [cycles / rows / 1e6 for cycles, rows in zip(steps, BATCHES, strict=True)]
-            self.line(left, BATCHES, values, f"sequences of context {context}", index)
-            self.line(right, BATCHES, [cycles / steps[0] for cycles in steps], f"context {context}", index)
+            self.line(axes, BATCHES, values, f"sequences of context {context}", index)
             found = self.measured(chip="server", weights="mxint8", kind="decode", context=context)
-            self.dots(left, [p.rows for p in found], [p.cycles / p.rows / 1e6 for p in found], index)
-            one = [p.cycles for p in found if p.rows == 1]
-            if one:
-                self.dots(right, [p.rows for p in found], [p.cycles / one[0] for p in found], index)
-        left.set(xscale="log", yscale="log")
-        left.set_ylim(0.08, 6)
-        left.set_yticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
-        left.set_ylabel("million cycles a token")
-        left.set_title(f"server, {MODEL}, mxint8")
-        right.set_ylim(0)
-        right.set_ylabel("cycles of a step, of one sequence's")
-        right.set_title("cost of a batch")
-        for axes in figure.axes:
-            axes.set_xticks(BATCHES, [str(batch) for batch in BATCHES])
-            axes.minorticks_off()
-            axes.set_xlabel("rows in use")
-            place = "upper right" if axes is left else "upper left"
-            axes.legend(title="line: cycle model, circle: RTL", fontsize=9, title_fontsize=8, loc=place)
+            self.dots(axes, [p.rows for p in found], [p.cycles / p.rows / 1e6 for p in found], index)
+        axes.set(xscale="log", yscale="log")
+        axes.set_ylim(0.08, 6)
+        axes.set_yticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
+        axes.set_xticks(BATCHES, [str(batch) for batch in BATCHES])
+        axes.minorticks_off()
+        axes.set_xlabel("rows in use")
+        axes.set_ylabel("million cycles a token")
+        axes.set_title(f"server, {MODEL}, mxint8")
+        axes.legend(title="line: cycle model, circle: RTL", fontsize=9, title_fontsize=8, loc="upper right")
         save(figure, FOLDER / "rows.svg")
 
     def bus(self) -> None:

@@ -41,22 +41,22 @@ class Latencies:
     drain: from a group's last beat to its first drain round. operand: from the last beat of a round until its
     operand block can be loaded. landing: until scores and inverses can be read. turn: between two instructions of
     the vector unit. norm: from a norm's begin to its first round beyond the passes over the width. write: of a new
-    key or value to memory and its answer. key: of the KV writer for a block of a row; value: for a head of a row;
-    burst: for 32 channels of a head, of all rows of a sequence.
+    key or value to memory and its answer. key: of the KV writer for a block of keys of a sequence, beside its
+    beats; value: for a head of values; burst: for 32 channels of a head and a sequence.
     """
 
-    start: float = 316.1
-    finish: float = 112.8
-    beat: float = 10.5
-    drain: float = 37.6
-    operand: float = 45
-    landing: float = 71.6
-    turn: float = 59.7
-    norm: float = 88.0
+    start: float = 273.3
+    finish: float = 162.3
+    beat: float = 1.7
+    drain: float = 37.1
+    operand: float = 40.3
+    landing: float = 82.1
+    turn: float = 25.2
+    norm: float = 94.4
     write: float = 8.5
-    key: float = 20.6
-    value: float = 4.9
-    burst: float = 11.3
+    key: float = 20
+    value: float = 31.2
+    burst: float = 14.1
 
 
 @dataclass
@@ -64,7 +64,7 @@ class _Threads:
     """The lanes of the vector unit and the two threads that share them: times at which each is free."""
 
     lanes: float = 0.0
-    drain: float = 37.6
+    drain: float = 37.1
     softmax: float = 0.0
 
     def shift(self, cycles: float) -> None:
@@ -129,6 +129,7 @@ class CycleModel:
         self.writes: list[tuple[float, float]] = []  # of keys and values: when they can go, what they cost the bus
         self.written = 0.0  # when all of them are answered
         self.writer = 0.0  # the KV writer is free
+        self.waiting: list[int] = []  # units in it: blocks of keys or heads of values, each of all rows
         self.released = deque(
             [0.0] * kv_units(self.chip.rows), maxlen=kv_units(self.chip.rows)
         )  # units that left it last
@@ -228,7 +229,7 @@ class CycleModel:
         self.beats += beats
 
     def _write(self, time: float, beats: int, misses: int) -> None:
-        """Writes that go to the bus together."""
+        """Writes of a session, which begin at `time`."""
         cost = beats + misses * self.memory.row_miss + 2 * self.memory.turnaround + self.memory.row_miss
         self.writes.append((time, cost))
         self.write_beats += beats
@@ -305,7 +306,7 @@ class CycleModel:
             end = self.array + self.late.drain
             for _ in range(min(width, left)):
                 if epilogue == Epilogue.KEY:
-                    end = self._store_keys(end)
+                    end = self._store(end, given, block, block + 1 == given["output_blocks"])
                 else:
                     end = self._round(end, rows)
                 if epilogue == Epilogue.QUANTIZE:
@@ -314,8 +315,6 @@ class CycleModel:
             left -= width
             self.banks[self.bank] = end
             self.bank ^= 1
-            if epilogue == Epilogue.KEY:
-                self._write_keys(given, range(group * width, min((group + 1) * width, given["output_blocks"])))
             last = [*last[-2:], (self.array, self.bus, self.threads.drain)]
             steady = len(last) == 3 and self._alike(*last)
             rest = groups - group - 3
@@ -359,50 +358,65 @@ class CycleModel:
         bits = bits_for(chip.slots) + bits_for(ceil_div(chip.context, chip.group_tokens))
         self.writer = self.threads.drain + chip.rows * (5 + bits)
 
-    def _unit_round(self, ready: float, units: int) -> float:
-        """A round whose units go to the KV writer, which has room for so many at once."""
-        return self._round(max(ready, self.released[units - 1]), self.rows)
-
-    def _store_keys(self, ready: float) -> float:
-        """A block of keys of each row: a round, and the units' time in the KV writer."""
-        end = self._unit_round(ready, self.rows)
-        self.writer = max(self.writer, end + self.late.operand)
-        for _ in range(self.rows):
-            self.writer += self.late.key
-            self.released.append(self.writer)
+    def _store(self, ready: float, given: dict[str, int], unit: int, last: bool) -> float:
+        """A round whose units, one a row, go to the KV writer: a block of keys, or the last round of a head of values.
+        They wait there for others, then all are written (rtl/memory/README.md, "Sessions"). The end of the round."""
+        end = self._round(max(ready, self.released[self.rows - 1]), self.rows)
+        self.waiting.append(unit)
+        if last or len(self.waiting) * self.rows > kv_units(self.chip.rows) - 3 * self.rows:
+            self.writer = max(self.writer, end + self.late.operand)
+            if given["epilogue"] == Epilogue.KEY:
+                self._write_keys(given)
+            else:
+                self._write_values(given)
+            self.waiting = []
         return end
 
-    def _write_keys(self, given: dict[str, int], blocks: Sequence[int]) -> None:
-        """Scale and elements of each block of each row, in this order."""
-        misses, row, size = 0, -2, self.memory.row_bytes
-        for block in blocks:
+    def _write_keys(self, given: dict[str, int]) -> None:
+        """A session of blocks of keys: for each slot the scale bytes of its rows, with those of the values at a head's
+        first block, then the elements; rows of DRAM are opened in this order."""
+        misses = beats = 0
+        row, size = -2, self.memory.row_bytes
+        begin = self.writer
+        for block in self.waiting:
             head, within = divmod(block, given["head_blocks"])
             for slot, positions in self.slots.items():
                 base = self._slot(slot) + given["layer_offset"] + head * given["head_stride"]
-                for position in positions:
-                    elements, scale, _ = self.cache.key_address(position, within)
-                    for address in (base + scale, base + elements):
-                        misses += address // size not in (row, row + 1)
-                        row = address // size
-        self._write(self.writer, 2 * len(blocks) * self.rows, misses)
+                groups = sorted({position // self.chip.group_tokens for position in positions})
+                for group in groups:
+                    elements, scale, value_scale = self.cache.key_address(group * self.chip.group_tokens, within)
+                    places = [value_scale, scale, elements] if within == 0 else [scale, elements]
+                    for address in places:
+                        misses += (base + address) // size not in (row, row + 1)
+                        row = (base + address) // size
+                    beats += len(places) - 1
+                beats += len(positions)
+                self.writer += self.late.key + len(positions) * (1 + self.chip.words)
+            self.released.extend([self.writer] * self.rows)
+        self._write(begin, beats, misses)
+
+    def _write_values(self, given: dict[str, int]) -> None:
+        """A session of heads of values: a beat for each channel of a slot and a block of 32 tokens."""
+        bursts = ceil_div(given["head_blocks"], self.chip.ports)
+        bursts *= sum(len({p // BLOCK for p in positions}) for positions in self.slots.values())
+        begin = self.writer
+        for _ in self.waiting:
+            self.writer += self.late.value + self.rows + bursts * self.late.burst
+            self.released.extend([self.writer] * self.rows)
+        count = len(self.waiting)
+        self._write(begin, count * bursts * BLOCK, count * bursts)
 
     def _slot(self, slot: int) -> int:
         """Address of the KV cache of a slot."""
         return self.image.regions["kv"].base + slot * self.image.slot_bytes
 
     def _store_values(self, given: dict[str, int]) -> None:
-        """Each head of each row: quantised together, a beat a channel of each slot and block of 32 tokens."""
-        groups = ceil_div(given["head_blocks"], self.chip.ports)
-        straddles = sum(len({p // BLOCK for p in positions}) for positions in self.slots.values())
+        """Each head of each row, quantised together."""
         self.threads.drain += self.late.turn
-        bursts = groups * straddles
-        for _ in range(given["heads"]):
-            for _ in range(given["head_blocks"]):
-                end = self._unit_round(0, self.rows)
-            self.writer = max(self.writer, end + self.late.operand)
-            self.writer += self.rows * self.late.value + bursts * self.late.burst
-            self.released.extend([self.writer] * self.rows)
-            self._write(self.writer, bursts * BLOCK + self.rows, bursts + len(self.slots))
+        for head in range(given["heads"]):
+            for _ in range(given["head_blocks"] - 1):
+                self._round(0, self.rows)
+            self._store(0, given, head, head + 1 == given["heads"])
 
 
 class _Attention:
