@@ -30,7 +30,10 @@ REPEATS = 4  # of a short step, with the refreshes at other moments
 LONG = 1_000_000  # cycles from which one run is enough
 LONG_PROMPT = 1 << 20
 
-CHIPS: dict[str, ChipConfig] = dict(PRESETS)
+# Beside the presets: a chip of 8 rows, so that the model is checked on one that nobody else uses.
+CHIPS = PRESETS | {
+    "eight": ChipConfig("eight", 8, 1, 16, 1024, vector_blocks=64, operand_blocks=256, ring_words=4096),
+}
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def points() -> list[Point]:
         *each("check", "server", NARROW, "mxint8", "ddr4", "decode 1000 1", "decode 300 8", "prefill 300"),
         *each("check", "server", TWO_LAYERS, "mxint8", "ddr4", "decode 512 1", "decode 1024 16"),
         *each("check", "server", TWO_LAYERS, "mxint8", "ddr4", "prefill 0", "prefill 1008"),
+        *each("check", "eight", NARROW, "mxint8", "ddr4", "decode 200 1", "decode 500 8", "prefill 100"),
+        *each("check", "eight", "shakespeare", "mxfp4", "hbm2e", "decode 200 3", "prefill 100"),
         *each("check", "edge", WHOLE, "mxint8", "ddr4", "decode 512 1"),
         *each("check", "server", WHOLE, "mxfp4", "ddr4", "decode 512 1", "prefill 496"),
     ]
@@ -157,6 +162,16 @@ def fit(errors: Errors, start: Latencies, rounds: int, progress: Callable[[str],
     return best
 
 
+def table(found: Sequence[Point]) -> str:
+    """Every point and the model's error, as Markdown."""
+    lines = ["| use | chip | model | weights | memory | step | RTL, cycles | cycle model |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for point, error in zip(found, Errors(found).of(), strict=True):
+        cells = (point.use, *point.group, point.step, f"{point.cycles:,.0f}", f"{error:+.2%}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mozg.calibrate", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("measure", "fit", "check"))
@@ -174,8 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "fit":
         print(fit(Errors([p for p in found if p.use == "fit"]), FITTED, options.rounds, print))
         return 0
-    for point, error in zip(found, Errors(found).of(), strict=True):
-        print(f"{error:+7.2%}  {point.cycles:12,.1f}  {point.use:5} {' '.join(point.group)} {point.step}")
+    print(table(found))
     return 0
 
 
