@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mozg import fp32
-from tests import shared_data
+from verif import shared_data
 from verif.arith import stimulus
 
 OPERATIONS = {"add": fp32.add, "sub": fp32.sub, "mul": fp32.mul}

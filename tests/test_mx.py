@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mozg import fp32, mx
-from tests import shared_data
+from verif import shared_data
 
 TIES = np.array([0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0], dtype=np.float32)
 

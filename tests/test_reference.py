@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import shared_data
 
 from mozg.checkpoint import Checkpoint, load_checkpoint
 from mozg.random_checkpoint import make_random_checkpoint
@@ -20,6 +19,7 @@ from mozg.reference import (
     softmax,
     windows,
 )
+from verif import shared_data
 
 VARIATIONS = [
     {},

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import shared_data
 
 from mozg.checkpoint import load_checkpoint
 from mozg.errors import MozgError
@@ -21,6 +20,7 @@ from mozg.tokenizer import (
     character_level,
     load_tokenizer,
 )
+from verif import shared_data
 
 GPT2_VOCABULARY = 50257
 SAMPLES = [

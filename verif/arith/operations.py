@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mozg import fp32, functions, mx
 from rtl.common import isa
 from rtl.vector.exponent_shift import SPECIAL_INFINITY, SPECIAL_NAN, SPECIAL_NONE, SPECIAL_ZERO
-from tests import shared_data
+from verif import shared_data
 from verif.arith import stimulus
 
 Operations = tuple[dict[str, NDArray], NDArray]

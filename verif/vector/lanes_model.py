@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mozg import fp32, mx
 from rtl.common import isa
 from rtl.common.config import ChipConfig
 from rtl.vector.control_word import (
@@ -22,7 +23,6 @@ from rtl.vector.control_word import (
     Scalar,
     Source,
 )
-from sw.mozg import fp32, mx
 
 NAN_BITS = 0x7FC00000
 
