@@ -5,7 +5,8 @@ from pathlib import Path
 
 from rtl.convert import Converted
 from verif import benches, lint
-from verif.runner import ROOT, prepare_environment
+from verif.folders import ROOT
+from verif.runner import prepare_environment
 
 TWO_DRIVERS = """module leaf (input wire clk, input wire d, output reg q);
 always @(posedge clk) q <= d;
@@ -43,12 +44,12 @@ def test_slang_takes_verilog_of_2005_only(tmp_path):
 
 
 def test_slang_accepts_the_chip_without_a_word():
-    top = benches.build_chip(lint.BUILD / "verilog" / "tiny", "tiny")
+    top = benches.chip_verilog("tiny")
     assert lint.lint_slang(top) == ""
 
 
 def test_every_module_says_where_it_comes_from_and_what_it_does():
-    top = benches.build_chip(lint.BUILD / "verilog" / "tiny", "tiny")
+    top = benches.chip_verilog("tiny")
     for file in top.files:
         text = file.read_text()
         source = re.match(r"// Generated from (rtl/\S+\.py); edit that file, not this one\.\n//\n// \w", text)
@@ -57,11 +58,9 @@ def test_every_module_says_where_it_comes_from_and_what_it_does():
 
 
 def test_yosys_tells_a_latch(tmp_path):
-    (lint.BUILD / "lint").mkdir(parents=True, exist_ok=True)
     text = "module top (input wire e, input wire d, output reg q);\nalways @* if (e) q = d;\nendmodule\n"
     assert "Assertion failed" in lint.lint_yosys([written(tmp_path, text)])
 
 
 def test_yosys_tells_two_drivers(tmp_path):
-    (lint.BUILD / "lint").mkdir(parents=True, exist_ok=True)
     assert "multiple conflicting drivers" in lint.lint_yosys([written(tmp_path, TWO_DRIVERS)])

@@ -6,7 +6,7 @@ import pytest
 import small_cells
 
 from verif import benches
-from verif.runner import BUILD
+from verif.folders import BUILD
 from verif.synth import asic, costs, fpga, generic, yosys
 from verif.synth.designs import Design, Module, chip_configuration, find
 from verif.synth.liberty import LibertyError, Library, cell_verilog, models, python_expression, verilog_expression

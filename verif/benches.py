@@ -9,13 +9,13 @@ One module may appear several times with different settings.
 """
 
 import importlib
-import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtl.common.config import PRESETS, ChipConfig
 from rtl.convert import Converted
 from verif.arith.pipelines import PIPELINES
+from verif.folders import BUILD, alone
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,14 @@ class Bench:
     chips: tuple[str, ...] = ("tiny",)
     slow: bool = False
     builder: str = ""
+
+    def verilog(self, chip: str) -> Converted:
+        """What this bench tests, for one chip, converted to a folder that simulators and lint share."""
+        same = (self.builder or self.tests, self.settings)
+        first = next(bench.name for bench in BENCHES if (bench.builder or bench.tests, bench.settings) == same)
+        directory = BUILD / "verilog" / (chip if first == WHOLE_CHIP else f"{first}_{chip}")
+        with alone(directory):
+            return self.build(directory, chip)
 
     def build(self, out_dir: Path, chip: str) -> Converted:
         """Convert what this bench tests, for one chip."""
@@ -115,13 +123,6 @@ def find(name: str) -> Bench:
     raise UnknownName(f"no bench {name!r}; there are: {', '.join(bench.name for bench in BENCHES)}")
 
 
-def has_chip() -> bool:
-    """Whether the chip's top module is there; it gives `convert_chip(config, out_dir) -> Converted`."""
-    return importlib.util.find_spec("rtl.top.mozg") is not None
-
-
-def build_chip(out_dir: Path, chip: str) -> Converted:
-    """Convert the whole chip."""
-    if not has_chip():
-        raise UnknownName("rtl/top/mozg.py is missing: there is no chip to convert")
-    return importlib.import_module("rtl.top.mozg").convert_chip(configuration(chip), out_dir)
+def chip_verilog(chip: str) -> Converted:
+    """The whole chip, converted to build/verilog/<chip>."""
+    return find(WHOLE_CHIP).verilog(chip)

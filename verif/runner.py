@@ -1,21 +1,17 @@
 """Convert a module and run its cocotb bench in Icarus or Verilator: `python -m verif.runner --help`."""
 
 import argparse
-import contextlib
-import fcntl
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from rtl.common.clock_gate import MACRO as CLOCK_GATES
 from rtl.convert import Converted, HierarchyError
 from verif import benches
+from verif.folders import BUILD, alone
 
-ROOT = Path(__file__).resolve().parents[1]
-BUILD = ROOT / "build"
 SETTINGS = "MOZG_BENCH_SETTINGS"
 SIMULATORS = {"icarus": "iverilog", "verilator": "verilator"}
 
@@ -50,15 +46,6 @@ def prepare_environment() -> None:
         os.environ["CCACHE_SLOPPINESS"] = "pch_defines,time_macros"
 
 
-@contextlib.contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Keep other processes out of a build folder meanwhile."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 WAVE_ZOOM = -17.3  # GTKWave: about 800 ps a pixel; the clock of the benches has 10 ns
 
 
@@ -85,7 +72,7 @@ def run_bench(
 ) -> int:
     """Run one bench and return the number of tests that passed; raise SimulationError otherwise.
 
-    `only` is a regular expression on the names of tests. Everything goes to build/sim/<simulator>/<name>.
+    `only` is a regular expression on the names of tests. Verilog goes to build/verilog, all else to build/sim/<simulator>.
     """
     from cocotb_tools.check_results import get_results
     from cocotb_tools.runner import get_runner
@@ -98,7 +85,7 @@ def run_bench(
         raise SimulationError(f"{SIMULATORS[simulator]} is not installed: run `make setup`")
     directory = BUILD / "sim" / simulator / f"{name}_{chip}{'_waves' if waves else ''}"
     with alone(directory):
-        top = bench.build(directory / "verilog", chip)
+        top = bench.verilog(chip)
         os.environ[SETTINGS] = json.dumps({**bench.settings, "chip": chip})
         runner = get_runner(simulator)
         arguments = ["-Wall", "-Wno-timescale"]

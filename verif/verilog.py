@@ -5,7 +5,7 @@ import sys
 
 from rtl.convert import HierarchyError
 from verif import benches
-from verif.runner import BUILD
+from verif.folders import BUILD
 
 
 def main() -> int:
@@ -14,7 +14,7 @@ def main() -> int:
     options = parser.parse_args()
     directory = BUILD / "verilog" / options.chip
     try:
-        top = benches.build_chip(directory, options.chip)
+        top = benches.chip_verilog(options.chip)
     except (benches.UnknownName, HierarchyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -12,7 +12,8 @@ from rtl.board.board_config import ULX3S_SIMULATION, BoardConfig
 from rtl.board.sdram_timing import ROW_BITS
 from rtl.common.config import ChipConfig
 from verif.board.signals import board_with_sdram
-from verif.runner import BUILD, alone, prepare_environment
+from verif.folders import BUILD, alone
+from verif.runner import prepare_environment
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "board_library.cpp"

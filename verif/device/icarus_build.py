@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from verif import benches
-from verif.runner import BUILD, alone, prepare_environment
+from verif.folders import BUILD, alone
+from verif.runner import prepare_environment
 
 
 def main() -> int:
@@ -15,7 +16,7 @@ def main() -> int:
     prepare_environment()
     directory = BUILD / "device" / f"icarus_{chip}"
     with alone(directory):
-        top = benches.build_chip(directory / "verilog", chip)
+        top = benches.chip_verilog(chip)
         runner = get_runner("icarus")
         runner.build(
             sources=top.files,

@@ -12,7 +12,7 @@ from pathlib import Path
 from rtl.common.config import ChipConfig
 from rtl.convert import Converted
 from verif import benches
-from verif.runner import BUILD, alone
+from verif.folders import BUILD, alone
 
 OUT = BUILD / "synth"
 

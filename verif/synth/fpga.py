@@ -18,7 +18,8 @@ from pathlib import Path
 
 from rtl.convert import HierarchyError
 from verif import benches
-from verif.runner import ROOT, prepare_environment
+from verif.folders import ROOT
+from verif.runner import prepare_environment
 from verif.synth import yosys
 from verif.synth.designs import OUT, Design, find
 from verif.synth.tables import table

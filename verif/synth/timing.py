@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from verif.runner import ROOT
+from verif.folders import ROOT
 from verif.synth.designs import Design
 from verif.synth.liberty import Library
 from verif.synth.mapping import Mapped

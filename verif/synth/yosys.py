@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from verif.runner import BUILD, ROOT, prepare_environment
+from verif.folders import BUILD, ROOT
+from verif.runner import prepare_environment
 
 
 class SynthesisError(Exception):

@@ -50,7 +50,8 @@ def build(
     """
     try:
         from rtl.top.mozg import convert_chip
-        from verif.runner import alone, prepare_environment
+        from verif.folders import alone
+        from verif.runner import prepare_environment
     except ImportError as error:
         raise DeviceError(f"the RTL's tools are not installed ({error}): run `make setup`") from None
 
@@ -83,7 +84,8 @@ def build_plain(
     top: Converted, chip: ChipConfig, directory: Path, progress: Callable[[str], None] = lambda _: None
 ) -> Path:
     """The library of a chip from other Verilog than `build` takes, such as a netlist; compiled fast, not for speed."""
-    from verif.runner import alone, prepare_environment
+    from verif.folders import alone
+    from verif.runner import prepare_environment
 
     with alone(directory):
         prepare_environment()
