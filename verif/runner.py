@@ -72,7 +72,7 @@ def run_bench(
 ) -> int:
     """Run one bench and return the number of tests that passed; raise SimulationError otherwise.
 
-    `only` is a regular expression on the names of tests. Verilog goes to build/verilog, all else to build/sim/<simulator>.
+    `only` is a regular expression on the names of tests. Verilog goes to build/verilog, the rest to build/sim.
     """
     from cocotb_tools.check_results import get_results
     from cocotb_tools.runner import get_runner

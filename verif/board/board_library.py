@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rtl.board.board_config import ULX3S_SIMULATION, BoardConfig
 from rtl.board.sdram_timing import ROW_BITS
+from rtl.common.clock_gate import MACRO as CLOCK_GATES
 from rtl.common.config import ChipConfig
 from verif.board.signals import board_with_sdram
 from verif.folders import BUILD, alone
@@ -41,7 +42,8 @@ def build(chip: ChipConfig, setup: BoardConfig = ULX3S_SIMULATION) -> Path:
         objects = directory / "verilated"
         shutil.rmtree(objects, ignore_errors=True)
         verilate = ["verilator", "--cc", "--top-module", top.name, "--prefix", "Vboard", "--Mdir", str(objects)]
-        verilate += ["-O3", "--x-assign", "unique", "--x-initial", "unique", "--output-split", "20000", "--no-timing"]
+        verilate += ["-O3", f"-D{CLOCK_GATES}", "--x-assign", "unique", "--x-initial", "unique", "--no-timing"]
+        verilate += ["--output-split", "20000"]
         verilate += ["-Wno-fatal", "-Wno-lint", "-Wno-style"]
         flags = " ".join(OPTIMISE)
         make = ["make", "-C", str(objects), "-f", "Vboard.mk", "-j2", "CFG_CXXFLAGS_PCH_I=-include"]
