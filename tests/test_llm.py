@@ -10,10 +10,11 @@ from small_models import ODD, bits, checkpoint, prompt
 
 import mozg
 from mozg.checkpoint import load_checkpoint
+from mozg.driver import Row, RowError
 from mozg.llm import LLM, RequestError
 from mozg.random_checkpoint import make_random_checkpoint
 from mozg.score import MODEL_ROWS, score
-from mozg.verify import verify
+from mozg.verify import Lockstep, model_driver, verify
 from rtl.common.config import PRESETS
 
 IDS = prompt(70, 9)
@@ -167,7 +168,27 @@ def test_verify_says_where_a_device_that_stops_went_wrong() -> None:
     llm.driver.device._memory[next(a for a, name in llm.image.names.items() if name == "layer0.q.weight")] = 255
     llm.driver.device.machine.forget_weights()
     result = verify(llm, IDS, 5)
-    assert result.difference.startswith("step 1: RTL stopped: row 0: infinity or NaN at position 0: ")
+    assert result.difference.startswith("step 1: row 0: RTL infinity or NaN at position 0: ")
+    assert ", model no fault" in result.difference
+
+
+def test_verify_sees_that_another_row_is_at_fault() -> None:
+    """Both stop for a row, not the same one; where it is the same, the row's fault is the answer."""
+    llm = LLM(checkpoint(), PRESETS["edge"], "model", fill=0xFF)
+    table = next(address for address, name in llm.image.names.items() if name == "token_embedding")
+    stride = llm.image.program[0].fields["row_stride"]
+    steps = Lockstep(llm.driver, model_driver(llm))
+    rows = [Row(0, position, token) for position, token in enumerate((3, 4, 5))]
+    infinite = np.float32([np.inf]).view(np.uint8)
+    llm.driver.device.write_memory(table + 4 * stride, infinite)
+    steps.model.device.write_memory(table + 5 * stride, infinite)
+    _, _, difference = steps.step(rows)
+    assert difference.startswith("step 1: row 1: RTL infinity or NaN at position 1: ")
+    assert difference.partition("; first")[0].endswith("model no fault")
+    llm.driver.device.write_memory(table + 5 * stride, infinite)
+    steps.model.device.write_memory(table + 4 * stride, infinite)
+    with pytest.raises(RowError, match="^row 1: infinity or NaN at position 1: "):
+        steps.step(rows)
 
 
 def test_verify_sees_a_difference_in_the_cache_alone() -> None:

@@ -67,6 +67,12 @@ class StepResult:
     counters: dict[str, int] = field(default_factory=dict)
     faults: list[str | None] = field(default_factory=list)
 
+    def refuse_faults(self) -> None:
+        """RowError for the first row that ended in a fault."""
+        for index, fault in enumerate(self.faults):
+            if fault:
+                raise RowError(f"row {index}: {fault}")
+
 
 class Driver:
     """An opened device with an image in its memory. `fill`: byte that the KV cache and the output start with.
@@ -118,9 +124,7 @@ class Driver:
     def step(self, rows: Sequence[Row], steps: int = 1) -> StepResult:
         """As `run`, and RowError when a row ends in a fault."""
         result = self.run(rows, steps)
-        for index, fault in enumerate(result.faults):
-            if fault:
-                raise RowError(f"row {index}: {fault}")
+        result.refuse_faults()
         return result
 
     def run(self, rows: Sequence[Row], steps: int = 1) -> StepResult:

@@ -65,14 +65,17 @@ class Lockstep:
             raise ValueError("the two memories differ before the first step: open both with the same fill")
 
     def step(self, rows: list[Row]) -> tuple[StepResult, list[NDArray[np.float32]], str | None]:
-        """The RTL's result, its logits of the rows that want them, and the difference, if any."""
+        """The RTL's result, its logits of the rows that want them, and the difference, if any.
+
+        RowError where a row ends in the same fault on both, after the rows beside it were compared.
+        """
         monitor, failure = _Monitor(self.rtl, self.model), None
         ours = StepResult([[None] * len(rows)], 0)
         self.step_count += 1
         with monitor, ThreadPoolExecutor(1) as beside:  # the simulators leave Python free for the model
-            model = beside.submit(self.model.step, rows)
+            model = beside.submit(self.model.run, rows)
             try:
-                ours = self.rtl.step(rows)
+                ours = self.rtl.run(rows)
             except MozgError as error:
                 failure = error
             try:
@@ -82,8 +85,12 @@ class Lockstep:
                     raise
                 return ours, [], f"step {self.step_count}: the model stopped and the RTL did not: {error}"
         logits, difference = [], failure and f"RTL stopped: {failure}"
+        if not failure and ours.faults != theirs.faults:
+            faults = enumerate(zip(ours.faults, theirs.faults, strict=True))
+            index, (mine, right) = next((i, both) for i, both in faults if both[0] != both[1])
+            difference = f"row {index}: RTL {mine or 'no fault'}, model {right or 'no fault'}"
         for index, row in enumerate(rows):
-            if failure or not row.logits:
+            if failure or not row.logits or ours.faults[index] or theirs.faults[index]:
                 continue
             logits.append(self.rtl.logits(index))
             found = compare_logits(logits[-1], self.model.logits(index))
@@ -91,6 +98,7 @@ class Lockstep:
         if difference is None and ours.tokens != theirs.tokens:
             difference = f"tokens: RTL {ours.tokens}, model {theirs.tokens}"
         if difference is None:
+            theirs.refuse_faults()
             where = _first_difference(self.rtl.kv_bytes(), self.model.kv_bytes())
             difference = None if where is None else self._kv_difference(where)
         if difference is not None:
