@@ -73,6 +73,7 @@ synth: $(STAMP) ## Size and longest path of each module of the chip, or of BLOCK
 
 asic: $(STAMP) ## Map the chip, or BLOCK=name, to the cells of LIBERTY=file: area, timing; CHIP= SRAM=folder CLOCK=MHz
 	@test -n "$(LIBERTY)" || { echo "name the standard cells: make asic LIBERTY=file.lib"; exit 1; }
+	@.ci/packages sta=opensta
 	@$(BIN)/python -m verif.synth.asic $(if $(BLOCK),'$(BLOCK)') --chip '$(CHIP)' --liberty '$(LIBERTY)' \
 	    $(if $(SRAM),--sram '$(SRAM)') $(if $(CLOCK),--clock $(CLOCK)) $(ARGS)
 
