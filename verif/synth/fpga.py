@@ -30,6 +30,8 @@ DEVICES = {"25k": (24_288, 24_288, 28, 56), "45k": (43_848, 43_848, 72, 108), "8
 PACKAGE = {"25k": "CABGA381", "45k": "CABGA381", "85k": "CABGA756"}
 # Two LUT4 each: a carry cell; four and their address registers' slice: 16 x 4 bits of distributed RAM.
 LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
+# What abc9 aims at between registers, with its guess of the wires; what is faster than that, it makes smaller.
+LOGIC_PICOSECONDS = 4500
 
 
 CELLS = "TRELLIS_FF|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|DP16KD|TRELLIS_DPR16X4"  # in names that Yosys makes
@@ -68,7 +70,8 @@ def synthesise(design: Design, directory: Path, family: str) -> dict[str, dict[s
     """Cells of each module by kind; for `ecp5` also the flattened netlist for nextpnr, <top>.json."""
     out = relative(directory)
     lines = [f"read_verilog {relative(module.file)}" for module in design.modules.values()]
-    options = {"ecp5": "-noflatten", "xilinx": "-flatten -noiopad -noclkbuf"}[family]
+    options = {"ecp5": "-noflatten -nowidelut", "xilinx": "-flatten -noiopad -noclkbuf"}[family]
+    lines.append(f"scratchpad -set abc9.D {LOGIC_PICOSECONDS}")
     lines.append(f"synth_{family} {options} -top {design.top}")
     lines.append(f"tee -q -o {out}/{family}.stat stat -json")
     if family == "ecp5":
