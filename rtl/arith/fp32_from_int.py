@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, concat, intbv
+from myhdl import Signal, always, concat, intbv, modbv
 
 from rtl.arith import FP32_NAN
 from rtl.convert import module
@@ -91,7 +91,9 @@ def fp32_from_int(clk, rst, valid_in, value, exponent, force_nan, valid_out, y):
     def finish():
         moved = intbv(0)[24:]
         fine = intbv(0)[2:]
-        biased = intbv(0)[12:]
+        biased = modbv(0)[8:]
+        under = intbv(0)[1:]
+        over = intbv(0)[1:]
         if valid_2:
             moved[:] = moved_2
             if moved[24:22] == 0:
@@ -100,14 +102,22 @@ def fp32_from_int(clk, rst, valid_in, value, exponent, force_nan, valid_out, y):
             if not moved[23]:
                 fine[0] = 1
                 moved[:] = concat(moved[23:], "0")
-            biased[:] = exponent_2 - concat("0000000000", fine)
+            # Whether exponent_2 - fine is at most 1280, or at least 1535, is told without waiting for the difference.
+            under[0] = (exponent_2[12:2] < 320) | ((exponent_2[12:2] == 320) & (exponent_2[2:] <= fine))
+            if exponent_2[12:2] == 383:
+                over[0] = (exponent_2[2:] == 3) & (fine == 0)
+            elif exponent_2[12:2] == 384:
+                over[0] = (exponent_2[2:] == 3) | (exponent_2[2:] + 1 >= fine)
+            else:
+                over[0] = exponent_2[12:2] >= 385
+            biased[:] = exponent_2[8:] - concat("000000", fine)
             if nan_2:
                 y.next = FP32_NAN
-            elif (not moved[23]) | (biased <= 1280):
+            elif (not moved[23]) | under[0]:
                 y.next = 0
-            elif biased >= 1280 + 255:
+            elif over[0]:
                 y.next = concat(sign_2, "1111111100000000000000000000000")
             else:
-                y.next = concat(sign_2, biased[8:], moved[23:])
+                y.next = concat(sign_2, biased, moved[23:])
 
     return track, unsign, normalise, finish

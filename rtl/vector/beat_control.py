@@ -66,8 +66,12 @@ def beat_control(
     column_1 = Signal(intbv(0)[bits_for(config.columns) :])
     source_block_1, block_1, index_1 = [Signal(intbv(0)[16:]) for _ in range(3)]
     head_1 = Signal(intbv(0)[8:])
-    front = Signal(intbv(0)[front_bits:])
-    back = Signal(intbv(0)[back_bits:])
+    front, front_2 = [Signal(intbv(0)[front_bits:]) for _ in range(2)]
+    back, back_2 = [Signal(intbv(0)[back_bits:]) for _ in range(2)]
+    bias_2, first_2 = [Signal(bool(0)) for _ in range(2)]
+    low_2 = Signal(intbv(0)[2 + bits_for(config.rows) + bits_for(config.words) + bits_for(config.columns) :])
+    blocks_2 = Signal(intbv(0)[32:])
+    high_2 = Signal(intbv(0)[27:])
 
     sink = unused(beat_round, round_bits(config))
 
@@ -100,31 +104,33 @@ def beat_control(
         back.next = back_rom[int(selector_1)]
 
     @always(clk.posedge)
-    def issue():
+    def register_word():
+        # Whole words of the tables: a register before them would be merged into them, behind the choice of the thread.
         issue_valid.next = valid_1 and not rst
         if valid_1:
-            issue_control.next = concat(
-                back[scalars_h],  # check
-                thread_1,
-                fill_1,
-                turn_last_1,
-                head_1,
-                block_1,
-                back[scalars_h:reduce_h],
-                first_1,
-                back[reduce_h:],
-                index_1,
-                front[front_bits:add1_h],
-                front[add1_h - 1],
-                front[source_h] or bias_1,
-                index_1,  # parameter_block
-                source_block_1,
-                front[source_h:],
-                buffer_1,
-                column_1,
-                bank_1,
-                word_1,
-                row_1,
-            )
+            front_2.next = front
+            back_2.next = back
+            bias_2.next = bias_1
+            low_2.next = concat(buffer_1, column_1, bank_1, word_1, row_1)
+            blocks_2.next = concat(index_1, source_block_1)
+            high_2.next = concat(thread_1, fill_1, turn_last_1, head_1, block_1)
+            first_2.next = first_1
+
+    @always_comb
+    def issue():
+        issue_control.next = concat(
+            back_2[scalars_h],  # check
+            high_2,
+            back_2[scalars_h:reduce_h],
+            first_2,
+            back_2[reduce_h:],
+            blocks_2[32:16],  # index_block
+            front_2[front_bits:add1_h],
+            front_2[add1_h - 1],
+            front_2[source_h] or bias_2,
+            blocks_2,  # parameter_block, source_block
+            front_2[source_h:],
+            low_2,
+        )
 
     return instances()

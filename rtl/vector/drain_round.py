@@ -81,6 +81,7 @@ def drain_round(
     one_beat, reads_bank, writes_operand, reads_ring_a, reads_ring_b, writes_kv, waits_landing = [
         Signal(bool(0)) for _ in range(7)
     ]
+    writes_logits, takes_inverse = [Signal(bool(0)) for _ in range(2)]
     bank_there, ring_a_there, ring_b_there, kv_there, logits_there, inverse_there, full = [
         Signal(bool(0)) for _ in range(7)
     ]
@@ -100,6 +101,8 @@ def drain_round(
         reads_ring_b.next = selected[3]
         writes_kv.next = selected[4]
         waits_landing.next = pass_first and selected[6]
+        writes_logits.next = kind == LOGITS_OUT
+        takes_inverse.next = kind == WEIGHTED
         job_ends.next = index_after >= blocks
         group_ends.next = index_after >= blocks or column == last_column
 
@@ -138,13 +141,13 @@ def drain_round(
             or (reads_ring_b and not ring_b_there)
             or (writes_operand and full)
             or (writes_kv and not kv_there)
-            or (kind == LOGITS_OUT and not logits_there)
-            or (kind == WEIGHTED and not inverse_there)
+            or (writes_logits and not logits_there)
+            or (takes_inverse and not inverse_there)
             or (waits_landing and not drained)
         )
         waits.next = concat(
             writes_kv and not kv_there,
-            kind == WEIGHTED and not inverse_there,
+            takes_inverse and not inverse_there,
             (reads_ring_a and not ring_a_there) or (reads_ring_b and not ring_b_there),
             reads_bank and not bank_there,
         )

@@ -95,7 +95,7 @@ def issue(
     softmax_start, drain_issued, drain_landed, softmax_landed, softmax_waits = [Signal(bool(0)) for _ in range(5)]
     score_ready, score_take, inverse_ready, inverse_take = [Signal(intbv(0)[2:]) for _ in range(4)]
     scores_end, inverses_end, scores_buffer, inverses_buffer = [Signal(bool(0)) for _ in range(4)]
-    drain_quiet, softmax_quiet = [Signal(intbv(0)[4:]) for _ in range(2)]
+    drain_quiet, softmax_quiet = [Signal(intbv(0)[BUSY_DELAY:]) for _ in range(2)]  # grants of the last cycles
     releasing_0, releasing_1 = [Signal(intbv(0)[RELEASE_DELAY:]) for _ in range(2)]
 
     d_round_valid, d_round_ready, d_valid, d_grant, d_turn_last, d_row_last, d_finish, d_walker_idle = [
@@ -321,14 +321,8 @@ def issue(
 
     @always(clk.posedge)
     def grow_quiet():
-        if d_grant:
-            drain_quiet.next = BUSY_DELAY
-        elif drain_quiet != 0:
-            drain_quiet.next = drain_quiet - 1
-        if s_grant:
-            softmax_quiet.next = BUSY_DELAY
-        elif softmax_quiet != 0:
-            softmax_quiet.next = softmax_quiet - 1
+        drain_quiet.next = concat(drain_quiet[BUSY_DELAY - 1 :], d_grant)
+        softmax_quiet.next = concat(softmax_quiet[BUSY_DELAY - 1 :], s_grant)
         if rst:
             drain_quiet.next = 0
             softmax_quiet.next = 0

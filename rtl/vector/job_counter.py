@@ -50,7 +50,7 @@ def job_counter(
     tokens_from = Signal(intbv(0)[bits_for(rows * token_bits) :])
     tokens = Signal(intbv(0)[token_bits:])
 
-    @always_comb
+    @always(clk.posedge)
     def compare():
         last_head.next = head + 1 == heads
         final_pass.next = number + 1 == pass_count

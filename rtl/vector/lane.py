@@ -20,7 +20,6 @@ FROM_ACCUMULATOR, FROM_VECTOR, FROM_SCORE = int(Source.ACCUMULATOR), int(Source.
 FROM_RING_A, FROM_SCALAR = int(Source.RING_A), int(Source.SCALAR)
 ADD1_RING_A, ADD1_RING_B = int(Add1.RING_A), int(Add1.RING_B)
 MUL1_CONSTANT, MUL1_SCALAR, MUL1_SQUARE = int(Mul1.CONSTANT_A), int(Mul1.SCALAR), int(Mul1.SQUARE)
-MUL1_TABLE = int(Mul1.TABLE)
 ADD2_CONSTANT, MUL2_RING = int(Add2.CONSTANT_B), int(Mul2.RING_A)
 ADD3_RING, ADD3_VECTOR, ADD3_TABLE = int(Add3.RING_B), int(Add3.VECTOR), int(Add3.TABLE)
 ADD3_EXPONENT = int(Add3.EXPONENT)
@@ -34,7 +33,7 @@ def lane(
     move_x,
     using_10,
     using_21,
-    using_24,
+    using_23,
     start,
     skip_add1,
     skip_mul1,
@@ -45,6 +44,7 @@ def lane(
     add1_4,
     function_10,
     hash_10,
+    table_12,
     mul1_13,
     add2_17,
     mul2_22,
@@ -80,27 +80,31 @@ def lane(
     number at the end of a port's name is that age. A step whose selector is 0 passes its input unchanged.
 
     take: beats of age 4, 13, 17, 22, 26, 31, 32, 33, one bit each; move_x: of age 10 to 12; using_10, using_21,
-    using_24: beats with a function, of age 10 to 16, 21, 24 to 31. start: bit of each arithmetic step (ADD1,
+    using_23: beats with a function, of age 10 to 16, 21, 23 to 31. start: bit of each arithmetic step (ADD1,
     MUL1, ADD2, MUL2, ADD3) that has work now; skip_*: bit k says that a beat which skips the step is k cycles
-    into it. *_word: RAM words as they come, captured at the ages where the beat asked for them.
+    into it. table_12: MUL1 takes c2 * z. *_word: RAM words as they come, captured at the ages where the beat asked
+    for them.
     tap_33: value for the maximum; counted_33: the same, +0 when masked, for the sum; result_34: +0 when masked;
     special_34: it is infinite or NaN.
     """
     neutral = Constant(False)
     source_5, addend_5, sum_5, y_5, x_10 = [Signal(intbv(0)[32:]) for _ in range(5)]
-    chosen_10, x_13, z_12, z_13, z_22, c2_13, c1_17, c0_26 = [Signal(intbv(0)[32:]) for _ in range(8)]
+    chosen_10, x_13, z_12, z_13, z_22, c1_17, c0_26 = [Signal(intbv(0)[32:]) for _ in range(7)]
+    c2_low_13, c2_high_13, other_13 = [Signal(intbv(0)[32:]) for _ in range(3)]
+    low_2_13, high_2_13 = [Signal(False) for _ in range(2)]
     a_14, b_14, pass_14, y_14, x_18 = [Signal(intbv(0)[32:]) for _ in range(5)]
     b_18, pass_18, y_18, x_23 = [Signal(intbv(0)[32:]) for _ in range(4)]
     b_23, pass_23, y_23, x_27 = [Signal(intbv(0)[32:]) for _ in range(4)]
     b_27, pass_27, y_27, x_32, exponent_float_26 = [Signal(intbv(0)[32:]) for _ in range(5)]
     ready_10, ready_18, ready_23, ready_27, ready_32 = [Signal(False) for _ in range(5)]
-    index_12, index_16, index_25 = [Signal(intbv(0)[10:]) for _ in range(3)]
-    shift_12, shift_25, shift_31, shift_32, shift_33 = [Signal(intbv(0)[9:]) for _ in range(5)]
-    special_12, special_25, special_31, special_32, special_33 = [Signal(intbv(0)[2:]) for _ in range(5)]
-    exponent_12, exponent_25 = [Signal(intbv(0)[8:]) for _ in range(2)]
-    kept_12, kept_25 = [Signal(intbv(0)[29:]) for _ in range(2)]
-    late_25, late_31 = [Signal(intbv(0)[11:]) for _ in range(2)]
-    read_table = Signal(intbv(0)[3:])
+    index_12, index_15, index_24 = [Signal(intbv(0)[10:]) for _ in range(3)]
+    shift_12, shift_31, shift_32, shift_33 = [Signal(intbv(0)[9:]) for _ in range(4)]
+    special_12, special_31, special_32, special_33 = [Signal(intbv(0)[2:]) for _ in range(4)]
+    exponent_12, exponent_24 = [Signal(intbv(0)[8:]) for _ in range(2)]
+    early_12, early_24 = [Signal(intbv(0)[18:]) for _ in range(2)]
+    kept_12, kept_25 = [Signal(intbv(0)[11:]) for _ in range(2)]
+    late_31 = Signal(intbv(0)[11:])
+    read_table, hold_table = Signal(intbv(0)[3:]), Signal(intbv(0)[2:])
     counts_33 = Signal(False)
 
     @always(clk.posedge)
@@ -139,6 +143,7 @@ def lane(
         using_10(2, 0),
         function_10,
         chosen_10,
+        x_10(31, 0),
         first_exponent,
         index_12,
         z_12,
@@ -149,60 +154,76 @@ def lane(
     hold_x = delay_line(clk, move_x, chosen_10, x_13, 3, 32)
     hold_z = delay_line(clk, using_10(2), z_12, z_13, 1, 32)
     hold_z_longer = delay_ring(clk, rst, using_10(2), z_12, using_21, z_22, 10, 32)
-    hold_index = delay_line(clk, using_10(6, 2), index_12, index_16, 4, 10)
-    hold_rest = delay_ring(clk, rst, using_10(2), kept_12, using_24(0), kept_25, 13, 29)
-    hold_shift = delay_line(clk, using_24(7, 1), late_25, late_31, 6, 11)
+    hold_index = delay_line(clk, using_10(5, 2), index_12, index_15, 3, 10)
+    hold_early = delay_ring(clk, rst, using_10(2), early_12, using_23(0), early_24, 12, 18)
+    hold_rest = delay_ring(clk, rst, using_10(2), kept_12, using_23(1), kept_25, 13, 11)
+    hold_shift = delay_line(clk, using_23(8, 2), kept_25, late_31, 6, 11)
 
     @always_comb
     def keep():
-        kept_12.next[10:] = index_12
-        kept_12.next[19:10] = shift_12
-        kept_12.next[21:19] = special_12
-        kept_12.next[29:21] = exponent_12
+        kept_12.next[9:] = shift_12
+        kept_12.next[11:9] = special_12
+        early_12.next[10:] = index_12
+        early_12.next[18:10] = exponent_12
 
     @always_comb
     def give_back():
-        index_25.next = kept_25[10:]
-        exponent_25.next = kept_25[29:21]
-        late_25.next = kept_25[21:10]
+        index_24.next = early_24[10:]
+        exponent_24.next = early_24[18:10]
         shift_31.next = late_31[9:]
         special_31.next = late_31[11:9]
 
     @always_comb
     def ask_table():
         read_table.next[2] = using_10[2]
-        read_table.next[1] = using_10[6]
-        read_table.next[0] = using_24[1]
+        read_table.next[1] = using_10[5]
+        read_table.next[0] = using_23[1]
+        hold_table.next[1] = using_10[6]
+        hold_table.next[0] = using_23[2]
 
     coefficients = function_table(
         clk,
         table_write,
         table_address,
         table_data,
+        move_x(2),
+        table_12,
         read_table,
+        hold_table,
         index_12,
-        index_16,
-        index_25,
-        c2_13,
+        index_15,
+        index_24,
+        low_2_13,
+        high_2_13,
+        c2_low_13,
+        c2_high_13,
         c1_17,
         c0_26,
     )
+
+    @always_comb
+    def choose_other_factor():
+        if mul1_13 == MUL1_CONSTANT:
+            other_13.next = constant_a
+        elif mul1_13 == MUL1_SCALAR:
+            other_13.next = factor_13
+        elif mul1_13 == MUL1_SQUARE:
+            other_13.next = x_13
+        else:
+            other_13.next = temperature_13
 
     @always(clk.posedge)
     def take_factors():
         if take[1]:
             a_14.next = x_13
-            if mul1_13 == MUL1_CONSTANT:
-                b_14.next = constant_a
-            elif mul1_13 == MUL1_SCALAR:
-                b_14.next = factor_13
-            elif mul1_13 == MUL1_SQUARE:
-                b_14.next = x_13
-            elif mul1_13 == MUL1_TABLE:
+            b_14.next = other_13
+            # c2 comes late, out of its RAM: one selection is left for it.
+            if low_2_13 | high_2_13:
                 a_14.next = z_13
-                b_14.next = c2_13
-            else:
-                b_14.next = temperature_13
+            if low_2_13:
+                b_14.next = c2_low_13
+            elif high_2_13:
+                b_14.next = c2_high_13
 
     mul1 = fp32_mul(clk, rst, start(1), a_14, b_14, ready_18, y_14)
     around_mul1 = delay_line(clk, skip_mul1, a_14, pass_14, 4, 32)
@@ -241,7 +262,7 @@ def lane(
     def leave_mul2():
         x_27.next = y_23 if ready_27 else pass_23
 
-    float_exponent = exponent_to_float(clk, using_24(1), exponent_25, exponent_float_26)
+    float_exponent = exponent_to_float(clk, using_23(3, 1), exponent_24, exponent_float_26)
 
     @always(clk.posedge)
     def take_third_addend():
@@ -267,7 +288,7 @@ def lane(
     @always(clk.posedge)
     def prepare_function_exponent():
         if take[5]:
-            if using_24[7]:
+            if using_23[8]:
                 shift_32.next = shift_31
                 special_32.next = special_31
             else:

@@ -32,7 +32,7 @@ from rtl.vector.value_scale_ram import value_scale_ram
 ACCUMULATOR, RING_A, HASH = int(cw.Source.ACCUMULATOR), int(cw.Source.RING_A), int(cw.Source.HASH)
 FROM_VECTOR, FROM_SCORE = int(cw.Source.VECTOR), int(cw.Source.SCORE)
 ADD1_A, ADD1_B = int(cw.Add1.RING_A), int(cw.Add1.RING_B)
-TEMPERATURE, MUL2_A = int(cw.Mul1.TEMPERATURE), int(cw.Mul2.RING_A)
+TEMPERATURE, MUL1_TABLE, MUL2_A = int(cw.Mul1.TEMPERATURE), int(cw.Mul1.TABLE), int(cw.Mul2.RING_A)
 ADD3_B, ADD3_VECTOR, ADD3_NOISE = int(cw.Add3.RING_B), int(cw.Add3.VECTOR), int(cw.Add3.NOISE)
 SUM, MAX = int(cw.Reduce.SUM), int(cw.Reduce.MAX)
 TO_VECTOR, TO_SCORE, TO_OPERAND = (
@@ -346,7 +346,7 @@ def lanes(
     mul1_12, factor_12 = part(early_12, early, "mul1"), part(early_12, early, "scalar_factor")
     row_12, add2_12 = part(early_12, early, "row"), part(early_12, early, "add2")
     unused_early = unused(early_12, early_bits)
-    mul1_13 = Signal(intbv(0)[3:])
+    mul1_13, table_12 = Signal(intbv(0)[3:]), Signal(False)
     mul1_wire, add2_wire = Signal(intbv(0)[3:]), Signal(intbv(0)[2:])
     add2_17, mul2_22 = [Signal(intbv(0)[2:]) for _ in range(2)]
     mul2_wire = Signal(intbv(0)[2:])
@@ -368,6 +368,7 @@ def lanes(
         using.next = concat(used, valid[FUNCTION] & (function_10 != 0))
         hash_10.next = source_10 == HASH
         mul1_wire.next = mul1_12
+        table_12.next = mul1_12 == MUL1_TABLE
         add2_wire.next = add2_12
         mul2_wire.next = middle_20[middle_bits:ring_address_bits]
         add3_wire.next = add3_24
@@ -639,9 +640,9 @@ def lanes(
     negate_33 = bit(late_33, late, "negate")
     pipes = [
         lane(
-            beat_clk, rst, take, valid(13, 10), using(7, 0), using(11), using(22, 14), start,
+            beat_clk, rst, take, valid(13, 10), using(7, 0), using(11), using(22, 13), start,
             skip_add1, skip_mul1, skip_add2, skip_mul2, skip_add3,
-            source_4, add1_4, function_10, hash_10, mul1_13, add2_17, mul2_22, add3_26,
+            source_4, add1_4, function_10, hash_10, table_12, mul1_13, add2_17, mul2_22, add3_26,
             mask_32(k), scaling(3), negate_33, constant_a, constant_b, first_exponent,
             scalar_4 if k == 0 else zero, operand_4, factor_13, temperature_13,
             drain_data(32 * k + 32, 32 * k), vector_word(32 * k + 32, 32 * k), score_word(32 * k + 32, 32 * k),

@@ -49,7 +49,7 @@ def mx_quantizer(
     mark, mark_late = Signal(intbv(0)[bits + 1 :]), Signal(intbv(0)[bits + 1 :])
     end_late = Signal(False)
     flow, moving = [Signal(intbv(0)[levels + 1 :]) for _ in range(2)]
-    going = Signal(intbv(0)[latency + 1 :])
+    going = Signal(intbv(0)[latency + 1 :])  # from the read, which takes two cycles, on
     exponents = ConcatSignal(*[x(32 * k + 31, 32 * k + 23) for k in reversed(range(lanes))])
     largest, so_far, largest_now = [Signal(intbv(0)[8:]) for _ in range(3)]
     fresh, read, fetched = [Signal(False) for _ in range(3)]
@@ -68,7 +68,6 @@ def mx_quantizer(
         mark.next = concat(unit_end, write_at)
         moving.next = concat(flow[levels:], valid_in)
         read.next = read_at != released
-        busy.next = (read_at != write_at) | (going != 0) | (flow != 0)
 
     @always(clk.posedge)
     def advance():
@@ -77,7 +76,10 @@ def mx_quantizer(
             read_at.next = 0
             flow.next = 0
             going.next = 0
+            busy.next = False
         else:
+            # What is there in the next cycle.
+            busy.next = valid_in | (read_at != write_at) | (going != 0) | (flow[levels:] != 0)
             flow.next = moving
             going.next = concat(going[latency:], read)
             if valid_in:
@@ -85,7 +87,7 @@ def mx_quantizer(
             if read:
                 read_at.next = read_at + 1
 
-    words = ram(clk, valid_in, write_at, kept, read, read_at, word, depth=depth, width=width)
+    words = ram(clk, valid_in, write_at, kept, read, read_at, word, depth=depth, width=width, read_stages=2)
     tree = largest_tree(clk, moving(levels, 0) if levels > 1 else moving(0), exponents, largest, lanes)
     hold_mark = delay_line(clk, moving(levels, 0), mark, mark_late, levels, bits + 1)
 
@@ -119,15 +121,15 @@ def mx_quantizer(
     def take_unit():
         if rst:
             head.next = 0
-        elif going[0] & fetched_tag[0]:
+        elif going[1] & fetched_tag[0]:
             head.next = head + 1
 
     @always_comb
     def fetch():
         fetched_tag.next = word[width : 32 * lanes]
-        fetched.next = going[0]
+        fetched.next = going[1]
         top.next = tops[head]
-        going_3.next = going[latency:]
+        going_3.next = going[latency + 1 : 1]
 
     quantise = [
         mx_quantize_element(clk, rst, fetched, word(32 * k + 32, 32 * k), top, emitted[k], elements[k])

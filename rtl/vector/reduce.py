@@ -34,7 +34,9 @@ def reduce(
     """Sums each block of 32 by the fixed tree of adjacent pairs, then adds it to the running sum of its row.
 
     Words of a block follow one another; blocks of one row and scalar are at least 6 cycles apart. The running sum of a
-    block with `first` starts from +0. timing.SUM_TREE cycles after block_end the running sum is read, 5 later written.
+    block with `first` starts from +0. timing.SUM_TREE cycles after block_end the running sum is added, 5 later written.
+    It is read a cycle before, so that the adder has it from a register; a sum that is written in that cycle is taken
+    over.
 
     valid_in, block_end (the last word of a block), first, scalar (2 bits: bank address of the sum), row, x (V * 32,
     masked elements +0); towards the bank of sums: read_address {scalar, row}, read_data (same cycle), write,
@@ -50,7 +52,8 @@ def reduce(
     so_far = Signal(intbv(0)[32:])
     end_valid, tag_read = Signal(False), Signal(False)
     late_address = Signal(intbv(0)[row_bits + 2 :])
-    move_tag = Signal(intbv(0)[5:])
+    move_tag = Signal(intbv(0)[6:])
+    written_now = Signal(False)
     depth = timing.SUM_TREE
 
     @always_comb
@@ -72,20 +75,28 @@ def reduce(
 
     @always_comb
     def watch():
-        tag_read.next = ends[depth - 2]
-        move_tag.next = ends[depth + 4 : depth - 1]
+        tag_read.next = ends[depth - 3]
+        move_tag.next = ends[depth + 4 : depth - 2]
 
-    hold_tag = delay_ring(clk, rst, end_valid, tag, tag_read, tag_late, depth, tag_bits)
+    hold_tag = delay_ring(clk, rst, end_valid, tag, tag_read, tag_late, depth - 1, tag_bits)
 
     @always_comb
     def read_sum():
         read_address.next = tag_late[tag_bits - 1 :]
-        so_far.next = 0
-        if not tag_late[tag_bits - 1]:
-            so_far.next = read_data
+        written_now.next = write & (write_address == tag_late[tag_bits - 1 :])
+
+    @always(clk.posedge)
+    def recall():
+        if ends[depth - 2]:
+            if tag_late[tag_bits - 1]:
+                so_far.next = 0
+            elif written_now:
+                so_far.next = write_data
+            else:
+                so_far.next = read_data
 
     add = fp32_add(clk, rst, total_valid, so_far, total, write, write_data)
-    hold_address = delay_line(clk, move_tag, late_address, write_address, 5, row_bits + 2)
+    hold_address = delay_line(clk, move_tag, late_address, write_address, 6, row_bits + 2)
 
     @always_comb
     def name_sum():

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, always_comb, concat, instances, intbv
+from myhdl import Signal, always, always_comb, instances, intbv
 
 from rtl.common.config import bits_for
 from rtl.common.interfaces import MINIMUM_ROUND
-from rtl.common.unused import unused
 from rtl.convert import module
+from rtl.vector.lowest_row import lowest_row
 from rtl.vector.passes import round_bits, round_fields
-
-ROW_INDEX_0, ROW_INDEX_1, ROW_INDEX_2, ROW_INDEX_3 = (
-    0xAAAA,
-    0xCCCC,
-    0xF0F0,
-    0xFF00,
-)  # rows whose number has bit k
 
 
 @module
@@ -46,6 +39,9 @@ def round_walker(
     rows then have waited longer. The next round is taken with the last beat of the present one, so full
     rounds leave no gap.
 
+    What a beat is (valid, last of its turn, of the round) stands in registers, worked out with the step before: the
+    grant comes late, since it depends on both threads, and only selects.
+
     Ports: clk, rst; round_valid, round_ready, round_data: stream of rounds; beat_valid, beat_grant: a beat,
     and that it goes now (while beat_valid only); beat_*: round, row, word, block within the turn;
     beat_turn_last: last beat of the turn; beat_row_last: the row is the round's last; finish: with the last
@@ -60,10 +56,14 @@ def round_walker(
     last_word = config.words - 1
 
     held = Signal(bool(0))
+    blank = Signal(bool(0))  # held, and it has no rows
+    open_now = Signal(bool(1))  # the next round is taken, whatever is granted: not held, or blank
+    valid = Signal(bool(0))
+    turn_ends, last_row, round_ends = [Signal(bool(0)) for _ in range(3)]  # of the beat on offer
+    single = Signal(bool(0))  # turns of this round are one beat
     current = Signal(intbv(0)[round_bits(config) :])
     row = Signal(intbv(0)[index_bits:])
-    rest = Signal(intbv(0)[32:])  # rows after the present one
-    no_rows = Signal(bool(0))
+    rest = Signal(intbv(0)[rows:])  # rows after the present one
     word = Signal(intbv(0)[bits_for(config.words) :])
     turn_block = Signal(intbv(0)[8:])
     starting = Signal(bool(0))  # no beat of the round has gone
@@ -71,50 +71,32 @@ def round_walker(
     granted_before = Signal(bool(0))
     spacing = Signal(intbv(0)[4:])
 
-    ahead = Signal(intbv(0)[32:])
-    lowest = Signal(intbv(0)[32:])
-    folded = Signal(intbv(0)[16:])
-    lowest_row = Signal(intbv(0)[5:])
-    valid = Signal(bool(0))
-    turn_ends = Signal(bool(0))
-    round_ends = Signal(bool(0))
-    ready = Signal(bool(0))
-
-    sink = unused(lowest_row, 5)
+    new_rows, new_rest, after_rest = [Signal(intbv(0)[rows:]) for _ in range(3)]
+    new_row, after_row = [Signal(intbv(0)[index_bits:]) for _ in range(2)]
+    new_single, new_valid, next_ends, pauses, spaced, ready = [Signal(bool(0)) for _ in range(6)]
 
     @always_comb
-    def offer():
-        valid.next = held and not no_rows and not (starting and spacing != 0)
-        turn_ends.next = current[one_beat_bit] or (word == last_word and turn_block == current[turn_high:turn_low])
+    def look_at_next():
+        new_rows.next = round_data[rows_high:rows_low]
+        new_single.next = round_data[one_beat_bit] or (last_word == 0 and round_data[turn_high:turn_low] == 0)
+        new_valid.next = round_valid and round_data[rows_high:rows_low] != 0
 
-    @always_comb
-    def end_round():
-        round_ends.next = held and (no_rows or (beat_grant and turn_ends and rest == 0))
+    first = lowest_row(new_rows, new_row, new_rest, rows=rows)
+    following = lowest_row(rest, after_row, after_rest, rows=rows)
 
     @always_comb
     def look_ahead():
-        ready.next = round_ends or not held
-        ahead.next = rest
-        if round_ends or not held:
-            ahead.next = concat(intbv(0)[32 - rows :], round_data[rows_high:rows_low])
+        next_ends.next = False
+        if word == last_word:
+            next_ends.next = last_word == 0 and turn_block + 1 == current[turn_high:turn_low]
+        elif word + 1 == last_word:
+            next_ends.next = turn_block == current[turn_high:turn_low]
+        pauses.next = starting or not (turn_open or granted_before)
+        spaced.next = spacing <= 1
 
     @always_comb
-    def find_lowest():
-        lowest.next = ahead & (~ahead + 1)
-
-    @always_comb
-    def fold():
-        folded.next = lowest[16:] | lowest[32:16]
-
-    @always_comb
-    def number_lowest():
-        lowest_row.next = concat(
-            lowest[32:16] != 0,
-            (folded & ROW_INDEX_3) != 0,
-            (folded & ROW_INDEX_2) != 0,
-            (folded & ROW_INDEX_1) != 0,
-            (folded & ROW_INDEX_0) != 0,
-        )
+    def end_round():
+        ready.next = open_now or (beat_grant and round_ends)
 
     @always_comb
     def drive():
@@ -125,43 +107,66 @@ def round_walker(
         beat_word.next = word
         beat_turn_block.next = turn_block
         beat_turn_last.next = turn_ends
-        beat_row_last.next = rest == 0
-        finish.next = round_ends
+        beat_row_last.next = last_row
+        finish.next = blank or (beat_grant and round_ends)
         idle.next = not held
 
     @always(clk.posedge)
     def walk():
         if beat_grant:
             turn_open.next = not turn_ends
-            starting.next = 0
-            if turn_ends:
-                word.next = 0
-                turn_block.next = 0
-            elif word == last_word:
-                word.next = 0
-                turn_block.next = turn_block + 1
-            else:
-                word.next = word + 1
-        if (beat_grant and turn_ends) or ready:
-            row.next = lowest_row[index_bits:]
-            rest.next = ahead & ~lowest
         if ready:
             held.next = round_valid
+            blank.next = round_valid and not new_valid
+            open_now.next = not new_valid
             starting.next = round_valid
-        if ready and round_valid:
-            current.next = round_data
-            no_rows.next = round_data[rows_high:rows_low] == 0
-        if rst:
-            held.next = 0
-            starting.next = 0
-            turn_open.next = 0
+            valid.next = new_valid and spaced and not (beat_grant and pauses)
+            row.next = new_row
+            rest.next = new_rest
+            last_row.next = new_rest == 0
             word.next = 0
             turn_block.next = 0
+            turn_ends.next = new_single
+            round_ends.next = new_single and new_rest == 0
+        elif beat_grant:
+            starting.next = 0
+            valid.next = 1
+            if turn_ends:
+                row.next = after_row
+                rest.next = after_rest
+                last_row.next = after_rest == 0
+                word.next = 0
+                turn_block.next = 0
+                turn_ends.next = single
+                round_ends.next = single and after_rest == 0
+            else:
+                turn_ends.next = next_ends
+                round_ends.next = next_ends and last_row
+                if word == last_word:
+                    word.next = 0
+                    turn_block.next = turn_block + 1
+                else:
+                    word.next = word + 1
+        else:
+            valid.next = spaced or not starting
+        if rst:
+            held.next = 0
+            blank.next = 0
+            open_now.next = 1
+            valid.next = 0
+            starting.next = 0
+            turn_open.next = 0
+
+    @always(clk.posedge)
+    def keep_round():
+        if ready and round_valid:
+            current.next = round_data
+            single.next = new_single
 
     @always(clk.posedge)
     def space():
         granted_before.next = beat_grant
-        if beat_grant and (starting or not (turn_open or granted_before)):
+        if beat_grant and pauses:
             spacing.next = MINIMUM_ROUND - 1
         elif spacing != 0:
             spacing.next = spacing - 1

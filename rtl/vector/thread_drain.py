@@ -128,6 +128,9 @@ def thread_drain(
     prepared = Signal(intbv(0)[round_bits(config) :])
     waits = Signal(intbv(0)[4:])
     checking, lanes_rest = [Signal(bool(0)) for _ in range(2)]
+    # Of the kind and of the counters, a clock later: nobody asks in the clock after they have changed.
+    head_ends = Signal(bool(0))
+    alone, statistics, noise, logit, to_memory, by_head, value, attends = [Signal(bool(0)) for _ in range(8)]
 
     jobs = drain_jobs(
         clk,
@@ -217,9 +220,7 @@ def thread_drain(
         if matmul:
             ring_free_blocks.next = output_blocks
         round_valid.next = valid
-        drained.next = landed and not valid
-        handing.next = state == CHECK and go and (round_ready or not valid)
-        checking.next = state == CHECK
+        handing.next = checking and go and (round_ready or not valid)
         lanes_rest.next = softmax_waits and not pipeline_busy and not valid
 
     @always_comb
@@ -229,9 +230,24 @@ def thread_drain(
             (opcode == OP_EMBED or kind == RESIDUAL) and instruction_valid and instruction[opcode_h:opcode_l] == OP_NORM
         )
 
-    @always_comb
+    @always(clk.posedge)
+    def sort_kinds():
+        alone.next = kind == EMBED or kind == NORMALISE
+        statistics.next = kind == MEAN or kind == VARIANCE or kind == SPREAD or kind == DEVIATION
+        noise.next = kind == NOISE_1 or kind == NOISE_2
+        logit.next = kind == LOGIT
+        to_memory.next = kind == LOGITS_OUT
+        by_head.next = kind == KEY or kind == VALUE_QUANTISE
+        value.next = kind == VALUE
+        attends.next = kind == SCORE or kind == WEIGHTED
+        head_ends.next = kind == VALUE_QUANTISE or head_block + 1 == head_blocks
+
+    @always(clk.posedge)
     def leave():
-        leaves.next = drained and not pipeline_busy
+        # A clock late, and not wrong then: nothing begins between the last round of a pass and the next, or
+        # at the end of an instruction.
+        drained.next = landed and not valid
+        leaves.next = landed and not valid and not pipeline_busy
         if rows_left or over_to_norm:
             leaves.next = issued and not valid
 
@@ -262,6 +278,13 @@ def thread_drain(
             pass_rows.next = logits_rows
         else:
             pass_rows.next = row_active
+
+    @always(clk.posedge)
+    def follow_check():
+        # state == CHECK, in a register of its own.
+        checking.next = state == LOOK_2 or (checking and not handing)
+        if rst:
+            checking.next = 0
 
     @always(clk.posedge)
     def hand_on():
@@ -383,18 +406,18 @@ def thread_drain(
             state.next = LOOK_1
             pass_first.next = 0
             index.next = index_after
-            if kind == KEY or kind == VALUE_QUANTISE:
+            if by_head:
                 head_block.next = head_block + 1
-                if kind == VALUE_QUANTISE or head_block + 1 == head_blocks:
+                if head_ends:
                     head_block.next = 0
                     head.next = head + 1
             column.next = column + 1
             if group_end:
                 column.next = 0
-            if kind == EMBED or kind == NORMALISE:
+            if alone:
                 if job_end:
                     state.next = FINISH
-            elif kind == MEAN or kind == VARIANCE or kind == SPREAD or kind == DEVIATION:
+            elif statistics:
                 if job_end:
                     kind.next = kind + 1
                     pass_first.next = 1
@@ -403,26 +426,26 @@ def thread_drain(
                     if kind == VARIANCE or kind == SPREAD:
                         blocks.next = 1
             elif group_end:
-                if kind == NOISE_1 or kind == NOISE_2:
+                if noise:
                     kind.next = kind + 1
                     pass_first.next = 1
                     index.next = group_first
-                elif kind == LOGIT and logits_any:
+                elif logit and logits_any:
                     kind.next = LOGITS_OUT
                     index.next = group_first
                 elif not job_end:
                     group_first.next = index_after
-                    if kind == LOGITS_OUT or kind == LOGIT:
+                    if to_memory or logit:
                         kind.next = LOGIT
                         pass_first.next = noise_any
                         if noise_any:
                             kind.next = NOISE_1
-                elif kind == VALUE:
+                elif value:
                     kind.next = VALUE_QUANTISE
                     pass_first.next = 1
                     index.next = 0
                     source_base.next = destination
-                elif kind == SCORE or kind == WEIGHTED:
+                elif attends:
                     step.next = 1
                     state.next = SETTLE_1
                     if kind == WEIGHTED:
@@ -432,7 +455,7 @@ def thread_drain(
 
         elif leaves:
             state.next = IDLE
-            kv_end.next = kind == KEY or kind == VALUE_QUANTISE
+            kv_end.next = by_head
             sample_done.next = matmul and epilogue == FOR_SAMPLE
             ring_a_free.next = has_bias or opcode == OP_EMBED or opcode == OP_NORM
             ring_b_free.next = opcode == OP_EMBED or opcode == OP_NORM

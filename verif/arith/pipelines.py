@@ -116,7 +116,7 @@ PIPELINES = {
         operations.exponent_shift,
     ),
     "exponent_to_float": Pipeline(
-        stages.float_exponent, 1, {"exponent": lambda: word(8)}, ("y", 32), operations.exponent_to_float
+        stages.float_exponent, 2, {"exponent": lambda: word(8)}, ("y", 32), operations.exponent_to_float
     ),
     "noise_hash": Pipeline(
         stages.hash_noise,

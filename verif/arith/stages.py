@@ -114,7 +114,7 @@ def lookup(clk, rst, valid_in, selector, x, first_exponent, valid_out, found):
     exponent = Signal(intbv(0)[8:])
 
     aging = age(clk, rst, valid_in, ages, 2)
-    look = function_lookup(clk, enable, selector, x, first_exponent, index, z, shift, special, exponent)
+    look = function_lookup(clk, enable, selector, x, x(31, 0), first_exponent, index, z, shift, special, exponent)
 
     @always_comb
     def give():
@@ -140,12 +140,17 @@ def shift_exponent(clk, rst, valid_in, x, shift, special, negate, valid_out, y):
 @module
 def float_exponent(clk, rst, valid_in, exponent, valid_out, y):
     """exponent_to_float with a valid bit."""
+    ages = Signal(intbv(0)[2:])
+    enable = Signal(intbv(0)[2:])
 
-    @always(clk.posedge)
-    def track():
-        valid_out.next = valid_in and not rst
+    aging = age(clk, rst, valid_in, ages, 2)
+    unit = exponent_to_float(clk, enable, exponent, y)
 
-    unit = exponent_to_float(clk, valid_in, exponent, y)
+    @always_comb
+    def give():
+        enable.next = concat(ages[0], valid_in)
+        valid_out.next = ages[1]
+
     return instances()
 
 
