@@ -8,7 +8,7 @@ A beat is taken in stage 0. The timeline that every block of this folder keeps t
 3   products, in the ASIC leaf sums of four; they are added
 4   sums; they are joined; exponents are added
 5   block sums and exponents enter fp32_from_int
-7   accumulators are read
+6   accumulators are read, in two cycles
 8   fp32_add begins
 13  the sum is written; the bank becomes full if it was the group's last
 """

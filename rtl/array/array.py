@@ -81,13 +81,13 @@ def array(
     blocks, blocks_out = Stream(block_bits(config)), Stream(block_bits(config))
     request_count, block_count = [Signal(intbv(0)[3:]) for _ in range(2)]
     waiting, working, both_ready, offered = [Signal(bool(0)) for _ in range(4)]
-    take, weight_1, mxfp4_1, unit_1, mxfp4_2, fresh_8, operand_ready, busy, switching = [
+    take, weight_1, mxfp4_1, unit_1, mxfp4_2, fresh_7, operand_ready, busy, switching = [
         Signal(bool(0)) for _ in range(9)
     ]
     row_valid_1, switch_1, row_valid_2, load_enable = [Signal(intbv(0)[rows:]) for _ in range(4)]
     scale_write_1 = Signal(intbv(0)[2:])
     index_1 = Signal(intbv(0)[5:])
-    element_7, element_13 = [Signal(intbv(0)[6:]) for _ in range(2)]
+    element_6, element_13 = [Signal(intbv(0)[6:]) for _ in range(2)]
     beat_1 = Signal(intbv(0)[config.bus_bits :])
     weights_2 = Signal(intbv(0)[32 * ports * weight_bits(config.packed_multiplier) :])
     weight_scales_4 = Signal(intbv(0)[8 * columns :])
@@ -153,8 +153,8 @@ def array(
         scale_write_1,
         unit_1,
         index_1,
-        element_7,
-        fresh_8,
+        element_6,
+        fresh_7,
         element_13,
         value_scale_write,
         value_scale_buffer,
@@ -226,8 +226,8 @@ def array(
             mxfp4_2,
             weights_2,
             weight_scales_4,
-            element_7,
-            fresh_8,
+            element_6,
+            fresh_7,
             element_13,
             drain_select_1(columns * row + columns, columns * row),
             drain_word_1,

@@ -1,6 +1,6 @@
 """One column of a row: from block sums to accumulated FP32 sums."""
 
-from myhdl import Signal, always, always_comb, instances, intbv
+from myhdl import Signal, always, instances, intbv
 
 from rtl.arith.fp32_add import fp32_add
 from rtl.arith.fp32_from_int import fp32_from_int
@@ -23,8 +23,8 @@ def array_column(
     operand_scale_4,
     weight_scale_4,
     total_5,
-    element_7,
-    fresh_8,
+    element_6,
+    fresh_7,
     element_13,
     drain_enable,
     drain_word,
@@ -36,24 +36,22 @@ def array_column(
     Suffixes are stages (see rtl/array/__init__.py). A scale of 255 on either side gives NaN.
 
     Ports: clk, rst; valid_4: a sum comes in the next cycle; mxfp4_4; operand_scale_4, weight_scale_4: E8M0 bytes;
-    total_5: signed block sum; element_7: {bank, output} to read; fresh_8: add to +0 instead of what was read;
+    total_5: signed block sum; element_6: {bank, output} to read; fresh_7: add to +0 instead of what was read;
     element_13: the one to write; drain_enable, drain_word ({bank, word}), drain_data: see accumulator_ram.
     """
-    valid_5, valid_6, valid_7, valid_8, valid_13 = [Signal(bool(0)) for _ in range(5)]
+    valid_5, valid_6, valid_8, valid_13 = [Signal(bool(0)) for _ in range(4)]
     exponent_5 = Signal(intbv(0, min=-(2 ** (EXPONENT_BITS - 1)), max=2 ** (EXPONENT_BITS - 1)))
     nan_5 = Signal(bool(0))
-    value_8, accumulated_8, addend_8, sum_13 = [Signal(intbv(0)[32:]) for _ in range(4)]
+    value_8, accumulated_8, sum_13 = [Signal(intbv(0)[32:]) for _ in range(3)]
 
     @always(clk.posedge)
     def track():
         if rst:
             valid_5.next = 0
             valid_6.next = 0
-            valid_7.next = 0
         else:
             valid_5.next = valid_4
             valid_6.next = valid_5
-            valid_7.next = valid_6
 
     @always(clk.posedge)
     def scale():
@@ -71,22 +69,20 @@ def array_column(
 
     convert = fp32_from_int(clk, rst, valid_5, total_5, exponent_5, nan_5, valid_8, value_8)
 
-    @always_comb
-    def begin_sum():
-        addend_8.next = 0 if fresh_8 else accumulated_8
-
-    add = fp32_add(clk, rst, valid_8, addend_8, value_8, valid_13, sum_13)
+    add = fp32_add(clk, rst, valid_8, accumulated_8, value_8, valid_13, sum_13)
     accumulators = accumulator_ram(
         clk,
         valid_13,
         element_13,
         sum_13,
-        valid_7,
-        element_7,
+        valid_6,
+        element_6,
+        fresh_7,
         accumulated_8,
         drain_enable,
         drain_word,
         drain_data,
         lanes=config.lanes,
+        block_ram=config.packed_multiplier,
     )
     return instances()

@@ -23,8 +23,8 @@ def array_row(
     mxfp4_2,
     weights_2,
     weight_scales_4,
-    element_7,
-    fresh_8,
+    element_6,
+    fresh_7,
     element_13,
     drain_enable,
     drain_word,
@@ -38,7 +38,7 @@ def array_row(
 
     Ports: clk, rst; load_enable, load_data (V bytes), load_scale: the next word of the next block; switch_1: operands
     of the next cycle are those loaded; valid_2: weights_2 (P x 32 from weight_lane) are for this row; mxfp4_2;
-    weight_scales_4: a byte a column; element_7, fresh_8, element_13: see array_column; drain_enable (a bit a
+    weight_scales_4: a byte a column; element_6, fresh_7, element_13: see array_column; drain_enable (a bit a
     column), drain_word ({bank, word}), drain_data (2 P x V x 32): a cycle later, held.
     """
     ports, columns, word_bits = config.ports, config.columns, 8 * config.lanes
@@ -140,8 +140,8 @@ def array_row(
             scale_4,
             weight_scales_4(8 * column + 8, 8 * column),
             totals[column],
-            element_7,
-            fresh_8,
+            element_6,
+            fresh_7,
             element_13,
             drain_enable(column),
             drain_word,

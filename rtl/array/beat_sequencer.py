@@ -24,8 +24,8 @@ def beat_sequencer(
     scale_write_1,
     unit_1,
     index_1,
-    element_7,
-    fresh_8,
+    element_6,
+    fresh_7,
     element_13,
     value_scale_write,
     value_scale_buffer,
@@ -48,15 +48,15 @@ def beat_sequencer(
     Ports: clk, rst; block: stream of k blocks (descriptors.py); beat_valid, beat_ready; operand_ready: the rows'
     next operands are loaded; take: a beat is taken. A cycle later: weight_1: it is a weight beat, of output index_1;
     row_valid_1: for these rows; switch_1: the first of its k block (a bit a row); mxfp4_1; scale_write_1: scale beat 0
-    or 1; unit_1: no scales; value_scale_write, _buffer, _group: it holds V scales. element_7, fresh_8, element_13: see
+    or 1; unit_1: no scales; value_scale_write, _buffer, _group: it holds V scales. element_6, fresh_7, element_13: see
     array_column. bank_full, bank_release; busy: something is in the pipeline or claimed. Of consuming, stall_memory,
     stall_operand, stall_bank one is 1 in each cycle with a k block at hand. value_job: its weights are values.
     """
     rows, group_width = config.rows, group_bits(config)
     # An entry {last of its group, bank, output} goes down the line from stage 1 to the write.
     entry = 7
-    line_bits, fresh_bits = entry * STAGE_WRITE, STAGE_ADD
-    read_low, write_low = entry * (STAGE_ADD - 2), entry * (STAGE_WRITE - 1)
+    line_bits, fresh_bits = entry * STAGE_WRITE, STAGE_ADD - 1
+    read_low, write_low = entry * (STAGE_ADD - 3), entry * (STAGE_WRITE - 1)
 
     active, mxfp4, scaled, first, last, buffer_number, value_scales = [Signal(bool(0)) for _ in range(7)]
     weights, start, block_end, bank, finished = [Signal(bool(0)) for _ in range(5)]
@@ -159,8 +159,8 @@ def beat_sequencer(
 
     @always_comb
     def pick():
-        element_7.next = line[read_low + 6 : read_low]
-        fresh_8.next = fresh_line[fresh_bits - 1]
+        element_6.next = line[read_low + 6 : read_low]
+        fresh_7.next = fresh_line[fresh_bits - 1]
         element_13.next = line[write_low + 6 : write_low]
         finished.next = line[write_low + 6]
 

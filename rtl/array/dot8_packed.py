@@ -6,17 +6,18 @@ from rtl.convert import module
 
 
 @module
-def dot8_packed(clk, multiply_enable, add_enable, mxfp4, activations, weights, total, upper):
+def dot8_packed(clk, multiply_enable, add_enable, mxfp4, activations, weights, total, upper, carry):
     """Sums over eight lanes: of activation * weight, and of what the odd weights of packed factors contribute.
 
-    A packed product is odd * 2^13 + even; its upper part, rounded by the sign of the lower one, is odd. The even
-    products need no adders of their own: see dot_packed.
+    A packed product is odd * 2^13 + even. Two even products are within 2^12, so the upper part of the sum of two
+    packed products, rounded by bit 12, is the sum of two odd ones. The round-ups are carries into the adders of the
+    upper parts, of which there are one too few: see dot_packed for the last, and for the even products.
 
     Ports: clk; multiply_enable: products are registered; add_enable, mxfp4 (a cycle later): total is, and with
-    mxfp4 upper; activations: 8 x int8; weights: 8 x 18 bits signed; total: modulo 2^21; upper: modulo 2^18.
+    mxfp4 upper and carry; activations: 8 x int8; weights: 8 x 18 bits signed; total: 19 bits signed, with mxfp4
+    only modulo 2^17; upper (15 bits signed) + carry: of the odd weights.
     """
-    # Products need 26 bits; the sign extension to 31 costs no flip-flops and spares one at every use.
-    p0, p1, p2, p3, p4, p5, p6, p7 = [Signal(intbv(0, min=-(2**30), max=2**30)) for _ in range(8)]
+    p0, p1, p2, p3, p4, p5, p6, p7 = [Signal(intbv(0, min=-(2**25), max=2**25)) for _ in range(8)]
 
     @always(clk.posedge)
     def multiply():
@@ -32,25 +33,35 @@ def dot8_packed(clk, multiply_enable, add_enable, mxfp4, activations, weights, t
 
     @always(clk.posedge)
     def add():
-        h0 = modbv(0)[18:]
-        h1 = modbv(0)[18:]
-        h2 = modbv(0)[18:]
-        h3 = modbv(0)[18:]
-        h4 = modbv(0)[18:]
-        h5 = modbv(0)[18:]
-        h6 = modbv(0)[18:]
-        h7 = modbv(0)[18:]
+        pair_0 = modbv(0)[26:]
+        pair_1 = modbv(0)[26:]
+        pair_2 = modbv(0)[26:]
+        pair_3 = modbv(0)[26:]
+        four_0 = modbv(0)[18:]
+        four_1 = modbv(0)[18:]
+        # A one at the right lets the bit beside it carry into the sum; bit 0 of that is not used.
+        unused_upper_0 = modbv(0)[15:]
+        unused_upper_1 = modbv(0)[15:]
+        unused_upper_all = modbv(0)[16:]
         if add_enable:
-            total.next = ((p0[21:] + p1[21:]) + (p2[21:] + p3[21:])) + ((p4[21:] + p5[21:]) + (p6[21:] + p7[21:]))
+            pair_0[:] = p0[26:] + p1[26:]
+            pair_1[:] = p2[26:] + p3[26:]
+            pair_2[:] = p4[26:] + p5[26:]
+            pair_3[:] = p6[26:] + p7[26:]
+            four_0[:] = concat(pair_0[16], pair_0[17:]) + concat(pair_1[16], pair_1[17:])
+            four_1[:] = concat(pair_2[16], pair_2[17:]) + concat(pair_3[16], pair_3[17:])
+            total.next = concat(four_0[17], four_0) + concat(four_1[17], four_1)
             if mxfp4:
-                h0[:] = p0[31:13] + concat("00000000000000000", p0[12])
-                h1[:] = p1[31:13] + concat("00000000000000000", p1[12])
-                h2[:] = p2[31:13] + concat("00000000000000000", p2[12])
-                h3[:] = p3[31:13] + concat("00000000000000000", p3[12])
-                h4[:] = p4[31:13] + concat("00000000000000000", p4[12])
-                h5[:] = p5[31:13] + concat("00000000000000000", p5[12])
-                h6[:] = p6[31:13] + concat("00000000000000000", p6[12])
-                h7[:] = p7[31:13] + concat("00000000000000000", p7[12])
-                upper.next = ((h0 + h1) + (h2 + h3)) + ((h4 + h5) + (h6 + h7))
+                unused_upper_0[:] = concat(pair_0[25], pair_0[26:13], True) + concat(
+                    pair_1[25], pair_1[26:13], pair_0[12]
+                )
+                unused_upper_1[:] = concat(pair_2[25], pair_2[26:13], True) + concat(
+                    pair_3[25], pair_3[26:13], pair_1[12]
+                )
+                unused_upper_all[:] = concat(unused_upper_0[14], unused_upper_0[15:1], True) + concat(
+                    unused_upper_1[14], unused_upper_1[15:1], pair_2[12]
+                )
+                upper.next = unused_upper_all[16:1]
+                carry.next = pair_3[12]
 
     return instances()

@@ -1,6 +1,6 @@
 """Decoder of one weight byte into what the multipliers of a lane take."""
 
-from myhdl import Signal, always, always_comb, concat, instances, intbv, modbv
+from myhdl import Signal, always, always_comb, concat, instances, intbv
 
 from rtl.convert import module
 
@@ -18,8 +18,9 @@ def weight_lane(clk, enable, mxfp4, element, weight, packed: bool):
 
     @always(clk.posedge)
     def decode():
-        even = modbv(0)[5:]
-        odd = modbv(0)[5:]
+        even = intbv(0)[5:]
+        odd = intbv(0)[5:]
+        below = intbv(0)[5:]
         if enable:
             if mxfp4:
                 # Twice the magnitude of E2M1: 0 1 2 3 4 6 8 12.
@@ -31,12 +32,28 @@ def weight_lane(clk, enable, mxfp4, element, weight, packed: bool):
                 odd[2] = element[6] & ((not element[5]) | element[4])
                 odd[1] = (element[5] & (not element[6])) | (element[6] & (not element[5]) & element[4])
                 odd[0] = element[4] & (not element[6])
+                # A negative one: every bit above the lowest one is inverted. No adder, so no carry chain of five bits.
                 if element[3]:
-                    even[:] = (even ^ 31) + 1
+                    below[1] = even[0]
+                    below[2] = even[0] | even[1]
+                    below[3] = (even[0] | even[1]) | even[2]
+                    below[4] = (even[0] | even[1]) | (even[2] | even[3])
+                    even[:] = even ^ below
                 if element[7]:
-                    odd[:] = (odd ^ 31) + 1
+                    below[0] = 0
+                    below[1] = odd[0]
+                    below[2] = odd[0] | odd[1]
+                    below[3] = (odd[0] | odd[1]) | odd[2]
+                    below[4] = (odd[0] | odd[1]) | (odd[2] | odd[3])
+                    odd[:] = odd ^ below
                 if packed and even[4]:
-                    odd[:] = odd + 31  # the borrow
+                    # The borrow inverts every bit up to the lowest one.
+                    below[0] = 1
+                    below[1] = not odd[0]
+                    below[2] = not (odd[0] | odd[1])
+                    below[3] = not ((odd[0] | odd[1]) | odd[2])
+                    below[4] = not ((odd[0] | odd[1]) | (odd[2] | odd[3]))
+                    odd[:] = odd ^ below
             elif packed:
                 even[:] = element[5:]
                 if element[7]:

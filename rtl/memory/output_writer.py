@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, always_comb, concat, enum, instances, intbv
+from myhdl import ConcatSignal, Signal, always, always_comb, concat, enum, instances, intbv
 
 from rtl.common.config import ChipConfig, bits_for
 from rtl.common.fifo import fifo
@@ -41,8 +41,9 @@ def output_writer(
 ):
     """A block of 32 logits becomes one burst, a result one strobed beat; see 'Output' in rtl/README.md.
 
-    The words of a block come in order; logits_word only tells the last one. Results wait for logits. It does not
-    look at responses, and does not check windows.
+    The words of a block come in order; logits_word only tells the last one. A beat is gathered when it is wanted, so no
+    more than a beat, or a word, is held. Results wait for logits. It does not look at responses, and does not check
+    windows.
 
     Ports: clk; rst; output_base, logits_offset, logits_stride; logits_*, result_*: see rtl/README.md; busy:
     something waits to be handed over. request_*, beat_*: see write_port.
@@ -60,16 +61,22 @@ def output_writer(
     LAST_WORD = WORDS - 1
     ALL_BYTES = 2**B - 1
     WORD_BYTES = 15
+    WIDE = max(W, V32)
+    WORDS_BEAT, BEATS_WORD = max(1, W // V32), max(1, V32 // W)
 
-    state_t = enum("IDLE", "ROW", "BLOCK", "REQUEST", "COLLECT", "BEAT", "RESULT_REQUEST", "RESULT_BEAT")
+    state_t = enum("IDLE", "ROW", "BLOCK", "REQUEST", "BEAT", "RESULT_REQUEST", "RESULT_BEAT")
     state = Signal(state_t.IDLE)
     address = Signal(intbv(0)[ADDRESS_BITS:])
     stride = Signal(intbv(0)[ADDRESS_BITS:])
     row_left = Signal(intbv(0)[ROW_BITS:])
     beats_left = Signal(intbv(0)[3:])
     strobe = Signal(intbv(0)[B:])
-    gathered = Signal(intbv(0)[1024:])
-    appended = Signal(intbv(0)[1024:])
+    held = Signal(intbv(0)[WIDE:])
+    appended, rest = [Signal(intbv(0)[WIDE:]) for _ in range(2)]
+    lacking = Signal(intbv(0)[bits_for(WORDS_BEAT + 1) :])  # words of the beat
+    held_beats = Signal(intbv(0)[bits_for(BEATS_WORD + 1) :])
+    words_left = Signal(intbv(0)[bits_for(WORDS + 1) :])
+    take, give = [Signal(bool(0)) for _ in range(2)]
     unused_ready = Signal(bool(0))
     unused_space = Signal(bool(0))
     unit_in = Stream.of(Signal(intbv(0)[UNIT_BITS:]), Signal(bool(0)), unused_ready)
@@ -80,7 +87,8 @@ def output_writer(
     word_out = Stream(V32)
     unused_words = Signal(intbv(0)[bits_for(UNITS * WORDS + 1) :])
     words = fifo(clk, rst, word_in, word_out, unused_words, depth=UNITS * WORDS, width=V32)
-    words_left = Signal(intbv(0)[bits_for(WORDS + 1) :])
+    # The word in all lanes; the strobes choose one.
+    copies = ConcatSignal(*[result_data] * (WIDE // 32))
 
     @always_comb
     def connect():
@@ -89,7 +97,7 @@ def output_writer(
         word_in.valid.next = logits_valid
         word_in.payload.next = logits_data
         unit_out.ready.next = state == state_t.BLOCK
-        word_out.ready.next = (state == state_t.COLLECT) and (words_left != 0)
+        word_out.ready.next = ((state == state_t.REQUEST) or (state == state_t.BEAT)) and (lacking != 0)
         busy.next = (state != state_t.IDLE) or unit_out.valid or result_valid
         request_valid.next = (state == state_t.REQUEST) or (state == state_t.RESULT_REQUEST)
         request_address.next = address
@@ -99,16 +107,18 @@ def output_writer(
         result_ready.next = (state == state_t.RESULT_BEAT) and beat_ready
 
     @always_comb
-    def give():
-        beat_valid.next = (state == state_t.BEAT) or (state == state_t.RESULT_BEAT)
-        beat_data.next = gathered[W:]
+    def hand_over():
+        take.next = ((state == state_t.REQUEST) or (state == state_t.BEAT)) and (lacking != 0) and word_out.valid
+        give.next = (state == state_t.BEAT) and (lacking == 0) and beat_ready
+        beat_valid.next = ((state == state_t.BEAT) and (lacking == 0)) or (state == state_t.RESULT_BEAT)
+        beat_data.next = held[W:]
         beat_strobe.next = strobe
 
-    if WORDS > 1:
+    if WORDS_BEAT > 1:
 
         @always_comb
         def append():
-            appended.next = concat(word_out.payload, gathered[1024:V32])
+            appended.next = concat(word_out.payload, held[WIDE:V32])
 
     else:
 
@@ -116,9 +126,41 @@ def output_writer(
         def append():
             appended.next = word_out.payload
 
+    if BEATS_WORD > 1:
+
+        @always_comb
+        def pass_on():
+            rest.next = held >> W
+
+    else:
+
+        @always_comb
+        def pass_on():
+            rest.next = held
+
+    @always(clk.posedge)
+    def gather():
+        logits_release.next = 0
+        if state == state_t.BLOCK:
+            lacking.next = WORDS_BEAT
+            held_beats.next = BEATS_WORD
+            words_left.next = WORDS
+        elif state == state_t.RESULT_REQUEST:
+            held.next = copies
+        elif take:
+            held.next = appended
+            lacking.next = lacking - 1
+            words_left.next = words_left - 1
+            logits_release.next = words_left == 1
+        elif give:
+            held.next = rest
+            held_beats.next = held_beats - 1
+            if held_beats == 1:
+                lacking.next = WORDS_BEAT
+                held_beats.next = BEATS_WORD
+
     @always(clk.posedge)
     def run_units():
-        logits_release.next = 0
         if rst:
             state.next = state_t.IDLE
         elif state == state_t.IDLE:
@@ -144,35 +186,17 @@ def output_writer(
             address.next = address + concat(
                 intbv(0)[ADDRESS_BITS - 23 :], unit_out.payload[UNIT_BITS:ROW_BITS], intbv(0)[7:]
             )
-            words_left.next = WORDS
-            state.next = state_t.COLLECT
-        elif state == state_t.COLLECT:
-            if words_left == 0:
-                logits_release.next = 1
-                state.next = state_t.REQUEST
-            elif word_out.valid:
-                words_left.next = words_left - 1
-                gathered.next = appended
+            state.next = state_t.REQUEST
         elif state == state_t.REQUEST:
             beats_left.next = BEATS
             if request_ready:
                 state.next = state_t.BEAT
         elif state == state_t.BEAT:
-            if beat_ready:
+            if give:
                 beats_left.next = beats_left - 1
-                gathered.next = gathered >> W
                 if beats_left == 1:
                     state.next = state_t.IDLE
         elif state == state_t.RESULT_REQUEST:
-            # The word in all lanes; the strobes choose one.
-            copies = intbv(0)[1024:]
-            copies[:] = concat(intbv(0)[992:], result_data)
-            copies[:] = copies | (copies << 32)
-            copies[:] = copies | (copies << 64)
-            copies[:] = copies | (copies << 128)
-            copies[:] = copies | (copies << 256)
-            copies[:] = copies | (copies << 512)
-            gathered.next = copies
             strobe.next = intbv(WORD_BYTES)[B:] << address[LOW:]
             if request_ready:
                 state.next = state_t.RESULT_BEAT

@@ -1,14 +1,14 @@
-"""One bank of the V gather: units that arrive, bytes that leave in their token's lane."""
+"""One bank of the V gather: units that arrive, bytes that leave."""
 
 from __future__ import annotations
 
 from myhdl import ConcatSignal, Constant, Signal, always, always_comb, concat, instances, intbv, modbv
 
-from rtl.common.config import BLOCK, ChipConfig, bits_for
+from rtl.common.config import ChipConfig, bits_for
 from rtl.common.interfaces import kv_units
 from rtl.common.ram import lutram, ram
 from rtl.convert import module
-from rtl.memory.value_aligner import value_aligner
+from rtl.memory.value_picker import value_picker
 
 
 @module
@@ -42,8 +42,8 @@ def value_bank(
     unit, whose head, slot and position are kept. select: the bank becomes a member if its oldest unit is of that
     head, slot and block of 32 tokens and was not a member before. free: the oldest unit is done with. move: the
     pipeline advances: element (0..31) of channel group `group` -> two moves later its bytes (one a port) leave in
-    bytes_out, in the lane of the unit's token, zero unless a member. taken: some select chose the oldest unit.
-    lanes: that lane as one bit of 32, zero unless a member; valid two clocks after select.
+    bytes_out, zero unless a member. taken: some select chose the oldest unit. lanes: the place of the unit's token in
+    its block as one bit of 32, zero unless a member; valid two clocks after select.
     """
     P = config.ports
     S, C = bits_for(config.slots), bits_for(config.context)
@@ -57,7 +57,6 @@ def value_bank(
     BYTE_BITS = bits_for(V)
     DEPTH = 2 ** (UNIT_BITS + GROUP_BITS + WORD_BITS)
     INFO = 8 + S + C
-    LANES = BLOCK * 8
 
     write_unit = Signal(modbv(0)[UNIT_BITS:])
     read_unit = Signal(modbv(0)[UNIT_BITS:])
@@ -72,17 +71,17 @@ def value_bank(
     write_address = Signal(intbv(0)[bits_for(DEPTH) :])
     read_address = Signal(intbv(0)[bits_for(DEPTH) :])
     read_word = Signal(intbv(0)[WORD_BITS:]) if config.words > 1 else Constant(intbv(0)[1:])
-    place = Signal(intbv(0)[BYTE_BITS + 3 :])
+    place = Signal(intbv(0)[BYTE_BITS:])
     write_ports = Signal(intbv(0)[P:])
     port_write = [write_ports(p) for p in range(P)] if P > 1 else [write]
     words = [Signal(intbv(0)[V8:]) for _ in range(P)]
-    shifted = [Signal(intbv(0)[LANES:]) for _ in range(P)]
+    picked = [Signal(intbv(0)[8:]) for _ in range(P)]
     rams = [
         ram(clk, port_write[p], write_address, write_data, move, read_address, words[p], depth=DEPTH, width=V8)
         for p in range(P)
     ]
-    aligners = [value_aligner(clk, move, member, words[p], place, lane, shifted[p], config) for p in range(P)]
-    all_shifted = ConcatSignal(*reversed(shifted)) if P > 1 else shifted[0]
+    pickers = [value_picker(clk, move, member, words[p], place, picked[p], config) for p in range(P)]
+    all_picked = ConcatSignal(*reversed(picked)) if P > 1 else picked[0]
     infos = lutram(clk, write_end, write_unit, new_info, read_unit, info, depth=UNITS, width=INFO)
 
     if P > 1:
@@ -110,13 +109,13 @@ def value_bank(
         new_info.next = concat(write_head, write_slot, write_position)
         write_address.next = concat(write_unit, write_block[PORT_BITS + GROUP_BITS : PORT_BITS], write_word)
         read_address.next = concat(read_unit, group, read_word)
-        bytes_out.next = all_shifted
+        bytes_out.next = all_picked
         complete.next = count != 0
 
     @always(clk.posedge)
     def follow():
         if move:
-            place.next = concat(element[BYTE_BITS:], intbv(0)[3:])
+            place.next = element[BYTE_BITS:]
 
     @always(clk.posedge)
     def join_burst():

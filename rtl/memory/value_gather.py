@@ -7,6 +7,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, concat, instances, 
 from rtl.common.config import BLOCK, ChipConfig, bits_for
 from rtl.convert import module
 from rtl.memory.value_bank import value_bank
+from rtl.memory.value_lane import value_lane
 
 
 @module
@@ -57,8 +58,9 @@ def value_gather(
     bank_free = [frees(i) for i in range(R)]
     taken = [Signal(bool(0)) for _ in range(R)]
     lanes = [Signal(intbv(0)[BLOCK:]) for _ in range(R)]
-    bank_bytes = [Signal(intbv(0)[W:]) for _ in range(R)]
-    move = Signal(bool(0))
+    bank_bytes = [Signal(intbv(0)[8 * P :]) for _ in range(R)]
+    bytes_out = [Signal(intbv(0)[8:]) for _ in range(B)]
+    move, joining = [Signal(bool(0)) for _ in range(2)]
     element = Signal(intbv(0)[5:])
     active, valid_1, valid_2 = [Signal(bool(0)) for _ in range(3)]
     port_lanes = Signal(intbv(0)[BLOCK:])
@@ -91,7 +93,16 @@ def value_gather(
     ]
     all_taken = ConcatSignal(*reversed(taken))
     all_lanes = ConcatSignal(*reversed(lanes))
-    all_bytes = ConcatSignal(*reversed(bank_bytes))
+    all_bytes = ConcatSignal(*reversed(bytes_out))
+    chosen = [ConcatSignal(*(lanes[i](token) for i in reversed(range(R)))) for token in range(BLOCK)]
+    planes = [
+        ConcatSignal(*(bank_bytes[i](8 * port + k) for k in reversed(range(8)) for i in reversed(range(R))))
+        for port in range(P)
+    ]
+    tokens = [
+        value_lane(clk, joining, chosen[lane % BLOCK], planes[lane // BLOCK], bytes_out[lane], banks=R)
+        for lane in range(B)
+    ]
 
     @always_comb
     def direct():
@@ -135,17 +146,10 @@ def value_gather(
                 else:
                     element.next = element + 1
 
-    @always(clk.posedge)
+    @always_comb
     def merge():
-        unused_gathered = intbv(0)[R * W :]
-        if move and valid_2:
-            unused_gathered[:] = all_bytes
-            unused_gathered[:] = unused_gathered | (unused_gathered >> (W * 1))
-            unused_gathered[:] = unused_gathered | (unused_gathered >> (W * 2))
-            unused_gathered[:] = unused_gathered | (unused_gathered >> (W * 4))
-            unused_gathered[:] = unused_gathered | (unused_gathered >> (W * 8))
-            unused_gathered[:] = unused_gathered | (unused_gathered >> (W * 16))
-            beat_data.next = unused_gathered[W:]
+        joining.next = move and valid_2
+        beat_data.next = all_bytes
 
     @always(clk.posedge)
     def merge_lanes():
