@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from myhdl import Signal, Simulation, delay, instance, intbv
 
@@ -12,6 +14,7 @@ from rtl.vector.control_word import Reduce, Scalar, control_fields
 from rtl.vector.drain_phase import drain_phase
 from rtl.vector.passes import PASSES, PHASES, Kind
 from verif.runner import run_bench
+from verif.vector import issue_ports
 
 
 @pytest.mark.parametrize("chip", PRESETS)
@@ -32,6 +35,11 @@ def test_sums_and_maxima_go_to_their_scalars():
         if selectors.get("reduce") == Reduce.SUM:
             wanted = Scalar.SUM_S0 if kind == Kind.SOFTMAX else Scalar.SUM
             assert selectors.get("scalar_out", Scalar.SUM) == wanted
+
+
+def test_as_many_rows_as_a_block_has_elements_convert(tmp_path):
+    most = replace(PRESETS["server"], name="most", rows=32, lanes=32)
+    assert issue_ports.build(tmp_path, most).name == "issue_most"
 
 
 @pytest.mark.parametrize("kind", Kind)

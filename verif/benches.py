@@ -54,6 +54,7 @@ BENCHES = (
     Bench(WHOLE_CHIP, "verif.chip.bench_chip", simulators=("icarus", "verilator")),
     Bench("fifo", "verif.common.bench_fifo", {"depth": 5}, ("icarus", "verilator")),
     Bench("fifo_distributed", "verif.common.bench_fifo", {"depth": 4, "distributed": True}),
+    Bench("stream_register", "verif.common.bench_stream_register", simulators=("icarus", "verilator")),
     Bench("ram", "verif.common.bench_ram", {"depth": 24, "parts": 4}, ("icarus", "verilator")),
     Bench("ram_two_stages", "verif.common.bench_ram", {"depth": 16, "parts": 1, "read_stages": 2}),
     Bench("clock_gate", "verif.common.bench_clock_gate", {"tail": 5}, ("icarus", "verilator")),

@@ -6,6 +6,7 @@ from rtl.common.config import ChipConfig
 from rtl.common.fifo import fifo
 from rtl.common.isa import INSTRUCTION_BITS, INSTRUCTION_BYTES
 from rtl.common.stream import Stream
+from rtl.common.stream_register import stream_register
 from rtl.convert import module
 from rtl.memory.descriptor import FETCH_DEPTH, FETCH_LOW
 
@@ -56,44 +57,57 @@ def instruction_fetch(
     arrived = Signal(False)
     taken = Signal(False)
     flush = Signal(False)
-    unused_count = Signal(intbv(0)[5:])
+    unused_count = Signal(intbv(0)[(depth * parts).bit_length() :])
     unused_ready = Signal(False)
     unused_bits = Signal(False)
-    source = Stream.of(Signal(intbv(0)[INSTRUCTION_BITS:]), Signal(False), unused_ready)
-    sink = Stream.of(fetch_instruction, fetch_valid, fetch_ready)
-    buffer = fifo(clk, flush, source, sink, unused_count, depth=depth, width=INSTRUCTION_BITS, distributed=True)
+    source = Stream.of(beat, Signal(False), unused_ready)
+    kept = Stream(width)
+    buffer = fifo(clk, flush, source, kept, unused_count, depth=depth * parts, width=width)
 
+    # The instruction waits in a register: it decides much, and a RAM answers late.
     if parts == 1:
+        whole = stream_register(clk, flush, kept, Stream.of(fetch_instruction, fetch_valid, fetch_ready))
 
         @always_comb
-        def assemble():
-            source.payload.next = beat
+        def see_end():
             arrived.next = beat_valid
 
     else:
-        first = Signal(intbv(0)[width:])
         second_half = Signal(False)
+        halves = Signal(intbv(0)[2:])
+
+        @always_comb
+        def see_end():
+            arrived.next = beat_valid and second_half
+            fetch_valid.next = halves == 2
+            kept.ready.next = fetch_ready or (halves != 2)
 
         @always(clk.posedge)
-        def keep():
+        def follow():
             if rst:
                 second_half.next = False
             elif beat_valid:
                 second_half.next = not second_half
-                if not second_half:
-                    first.next = beat
 
-        @always_comb
+        @always(clk.posedge)
         def assemble():
-            source.payload.next[2 * width : width] = beat
-            source.payload.next[width:] = first
-            arrived.next = beat_valid and second_half
+            if flush:
+                halves.next = 0
+            elif kept.valid and kept.ready:
+                halves.next = halves + 1
+                if halves == 2:
+                    halves.next = 1
+            elif fetch_ready and (halves == 2):
+                halves.next = 0
+            if kept.valid and kept.ready:
+                fetch_instruction.next[width:] = fetch_instruction[2 * width : width]
+                fetch_instruction.next[2 * width : width] = kept.payload
 
     @always_comb
     def look():
         unused_bits.next = program_size[shift:] != 0
         flush.next = rst or fetch_start
-        source.valid.next = arrived and (stale == 0)
+        source.valid.next = beat_valid and (stale == 0)
         grant.next = request_valid and request_ready
         taken.next = fetch_valid and fetch_ready
         fetch_end.next = running and (left == 0) and (reserved == 0)

@@ -139,6 +139,8 @@ def kv_writer(
     unit_out = Stream(UNIT_BITS)
     unit_count = Signal(intbv(0)[bits_for(UNITS + 1) :])
     units = fifo(clk, rst, unit_in, unit_out, unit_count, depth=UNITS, width=UNIT_BITS, distributed=True)
+    oldest_row = Signal(intbv(0)[ROW_BITS:])
+    # Its fields a clock later, since the queue's word comes late: right from the state behind UNIT on.
     unit_row = Signal(intbv(0)[ROW_BITS:])
     unit_head, unit_block, unit_scale = [Signal(intbv(0)[8:]) for _ in range(3)]
 
@@ -245,19 +247,15 @@ def kv_writer(
     def fields():
         unit_in.payload.next = concat(kv_scale, kv_block, kv_head, kv_row)
         unit_in.valid.next = kv_valid and kv_last
-        unit_row.next = unit_out.payload[ROW_BITS:]
-        unit_head.next = unit_out.payload[ROW_BITS + 8 : ROW_BITS]
-        unit_block.next = unit_out.payload[ROW_BITS + 16 : ROW_BITS + 8]
-        unit_scale.next = unit_out.payload[ROW_BITS + 24 : ROW_BITS + 16]
+        oldest_row.next = unit_out.payload[ROW_BITS:]
         scale_in.payload.next = concat(kv_scale, kv_row)
         scale_in.valid.next = kv_valid and kv_last and not kv_value
         scale_out.ready.next = state == state_t.GATHER
         scale_row.next = scale_out.payload[ROW_BITS:]
         key_scale.next = scale_out.payload[ROW_BITS + 8 : ROW_BITS]
-        lookup_row.next = unit_row
+        lookup_row.next = oldest_row
         if state == state_t.GATHER:
             lookup_row.next = scale_row
-        keep_value.next = pop and is_value
         always_read.next = 1
         value_place.next = concat(unit_head[HEADS_BITS:], unit_row)
         value_found.next = concat(unit_head[HEADS_BITS:], scale_row)
@@ -274,13 +272,22 @@ def kv_writer(
         scale_ahead.next = scale_number + 1
         scale_joined.next = joins[scale_ahead]
         first_block.next = unit_block == 0
-        beats_before.next = concat(intbv(0)[1:], unit_block, intbv(0)[5:]) + concat(intbv(0)[6:], unit_block) + 1
         token_block.next = position[C:5]
         kv_idle.next = state == state_t.IDLE
-        kv_release.next = pop
         unit_out.ready.next = pop
         value_free.next = pop and is_value
         request_window.next = own_window
+
+    @always(clk.posedge)
+    def take_unit():
+        unit_row.next = oldest_row
+        unit_head.next = unit_out.payload[ROW_BITS + 8 : ROW_BITS]
+        unit_block.next = unit_out.payload[ROW_BITS + 16 : ROW_BITS + 8]
+        unit_scale.next = unit_out.payload[ROW_BITS + 24 : ROW_BITS + 16]
+        # The unit that leaves is in the registers after this clock.
+        keep_value.next = pop and is_value
+        kv_release.next = pop and not rst
+        beats_before.next = concat(intbv(0)[1:], unit_block, intbv(0)[5:]) + concat(intbv(0)[6:], unit_block) + 1
 
     @always_comb
     def ignore():

@@ -8,6 +8,7 @@ from rtl.common.interfaces import ADDRESS_BITS
 from rtl.common.isa import INSTRUCTION_BITS
 from rtl.common.registers import ErrorCode
 from rtl.common.stream import Stream
+from rtl.common.stream_register import stream_register
 from rtl.convert import module
 from rtl.memory.beat_unpack import beat_unpack
 from rtl.memory.burst_splitter import burst_splitter
@@ -241,9 +242,12 @@ def memory_read(
 
     unused_ready = Signal(False)  # room is reserved before a burst goes out
     stored_in = Stream.of(Signal(intbv(0)[width + 2 :]), Signal(False), unused_ready)
+    kept = Stream(width + 2)
     stored = Stream(width + 2)
     unused_count = Signal(intbv(0)[config.fifo_beats.bit_length() :])
-    store = fifo(clk, rst, stored_in, stored, unused_count, depth=config.fifo_beats, width=width + 2)
+    store = fifo(clk, rst, stored_in, kept, unused_count, depth=config.fifo_beats, width=width + 2)
+    # The tag steers the array: it must not wait for a RAM.
+    kept_register = stream_register(clk, rst, kept, stored)
     to_gearbox = Stream(width + 2)
 
     @always_comb

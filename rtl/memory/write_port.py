@@ -122,7 +122,6 @@ def write_port(
     @always_comb
     def decide():
         take.next = (state == state_t.IDLE) and request_valid and not freeze and not error_valid
-        room.next = PAGE_BEATS - concat(intbv(0)[ROOM_BITS - PAGE_BITS :], address[12:LOW])
         beats_now.next = left
         if room < concat(intbv(0)[2:], left):
             beats_now.next = room[6:]
@@ -140,10 +139,16 @@ def write_port(
     @always_comb
     def offer():
         request_ready.next = take
-        beat_ready.next = load and not freeze
+        # Not a matter of beat_valid, which comes late and would go round.
+        beat_ready.next = (state == state_t.PASS) and (not m_axi_wvalid or m_axi_wready) and not freeze
         event_write_beat.next = m_axi_wvalid and m_axi_wready
         quiet.next = outstanding == 0
         kv_quiet.next = kv_outstanding == 0
+
+    @always(clk.posedge)
+    def measure_page():
+        # The address was set two clocks before a burst is opened, or earlier.
+        room.next = PAGE_BEATS - concat(intbv(0)[ROOM_BITS - PAGE_BITS :], address[12:LOW])
 
     @always(clk.posedge)
     def run_request():

@@ -252,7 +252,7 @@ async def the_first_address_comes_soon(dut):
         dut._log.info(f"{name}: address after {asked} cycles, destination {world.cycle - answered} after the beat")
         assert asked <= limit, f"{name}: {asked} cycles to the first address"
         beats_a_word = 4 * machine.chip.lanes // machine.chip.bus_bytes
-        assert world.cycle - answered <= max(6, 3 + beats_a_word)
+        assert world.cycle - answered <= max(7, 4 + beats_a_word)
         await world.run_until(lambda: world.idle)
 
 

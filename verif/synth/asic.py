@@ -23,6 +23,7 @@ from verif.synth.rams import Choice, Macro, Ram, choose, liberty, ram_of, read_m
 from verif.synth.tables import table
 
 RAM_SHARE = 0.95  # of the period that a macro's access may take
+FAST_ROUNDS = 3  # maps what is late once more, and what is late then
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,16 @@ def run(design: Design, library: Library, macros: list[Macro], megahertz: float,
     boxes = directory / f"{design.top}_rams.lib"
     boxes.write_text(liberty(rams, library.load / 4))
     progress(f"time {design.top} at {megahertz:.0f} MHz")
-    paths = timing.analyse(design, mapped, library, [mapper.liberty, *([boxes] if rams else [])], period, directory)
-    late = frozenset(end[0] for path in paths if path.slack < 0 for end in (path.start, path.end)) & set(mapped)
-    if late:
+    files, fast = [mapper.liberty, *([boxes] if rams else [])], frozenset()
+    paths, late = timing.analyse(design, mapped, library, files, period, directory)
+    for _ in range(FAST_ROUNDS):
+        late &= set(mapped)
+        if late <= fast:
+            break
         # Not every module on a late path is to blame; what is not is hardly larger.
-        mapped = mapper.map(design, progress, late)
-        paths = timing.analyse(design, mapped, library, [mapper.liberty, *([boxes] if rams else [])], period, directory)
+        fast |= late
+        mapped = mapper.map(design, progress, fast)
+        paths, late = timing.analyse(design, mapped, library, files, period, directory)
     worst: dict[str, timing.Slack] = {}
     for path in paths:
         worst.setdefault(path.end[0], path)

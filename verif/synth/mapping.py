@@ -24,6 +24,7 @@ ABC = (
 # For what misses the period: parallel-prefix adders, and no area recovery before the restructuring.
 FAST = ("-extra-map +/choices/kogge-stone.v", ABC.replace("dc2; ", ""))
 LOGIC = 0.62  # of the period, as ABC counts it: registers, set-up and slopes need the rest
+FAST_LOGIC = 0.3  # for a module on a late path, which others share; cells grow only where this is missed
 MULTIPLIER = Path(__file__).parent / "signed_multiplier.v"
 CLOCK_GATE_MINIMUM = 4  # flip-flops; fewer keep their multiplexers
 RECIPE = 3  # part of the key of what is kept
@@ -88,6 +89,8 @@ class Mapper:
         digest.update(MULTIPLIER.read_bytes())
         gate = self.gate and self.gate.name
         digest.update(f"{self.period} {gate} {ABC} {FAST} {CLOCK_GATE_MINIMUM} {LOGIC} {RECIPE} {fast}".encode())
+        if fast:
+            digest.update(f"{FAST_LOGIC}".encode())
         return digest.hexdigest()[:16]
 
     def script(self, module: Module, design: Design, netlist: Path, fast: bool) -> list[str]:
@@ -108,7 +111,7 @@ class Mapper:
         lines += [f"dfflibmap -liberty {liberty}", "setundef -zero"]
         lines.append(
             f"abc -liberty {liberty} {dont_use} -constr {yosys.relative(self.folder / 'abc.constr')} "
-            f"-D {1000 * LOGIC * self.period:.0f} -script {yosys.relative(self.folder / abc)}"
+            f"-D {1000 * (FAST_LOGIC if fast else LOGIC) * self.period:.0f} -script {yosys.relative(self.folder / abc)}"
         )
         lines += ["opt_clean -purge", *self._ties(), "rename -wire", "splitnets", "opt_clean -purge"]
         lines += [f"tee -q -o {yosys.relative(netlist.with_suffix('.json'))} stat -json"]
@@ -132,8 +135,8 @@ class Mapper:
 
         A process each: in one process, what was mapped before changes the result of what follows.
         """
-        for name, text in (("abc", ABC), ("fast", FAST[1])):
-            text = text.replace("{D}", f"-D {1000 * LOGIC * self.period:.0f}").replace("; ", "\n")
+        for name, text, share in (("abc", ABC, LOGIC), ("fast", FAST[1], FAST_LOGIC)):
+            text = text.replace("{D}", f"-D {1000 * share * self.period:.0f}").replace("; ", "\n")
             (self.folder / f"{name}.script").write_text(text + "\n")
         load = self.library.load * self.library.femtofarads
         (self.folder / "abc.constr").write_text(f"set_driving_cell {self.library.buffer.name}\nset_load {load:.3f}\n")

@@ -17,6 +17,7 @@ from verif.synth.yosys import SynthesisError, relative
 
 RESETS = ("engine_reset",)  # registers that reset others: like the port rst, they need a tree
 PATHS = 200_000  # end points asked for; more than any chip has
+LATE_PATHS = 500  # late paths of which every module is looked at; of others, both ends
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,11 @@ def version() -> str:
 
 def analyse(
     design: Design, mapped: dict[str, Mapped], library: Library, liberty: list[Path], period: float, directory: Path
-) -> list[Slack]:
-    """The worst path to every end point, worst first. SynthesisError where OpenSTA refuses the netlist."""
+) -> tuple[list[Slack], frozenset[str]]:
+    """The worst path to every end point, worst first, and the modules that late paths lead through.
+
+    SynthesisError where OpenSTA refuses the netlist.
+    """
     version()
     directory.mkdir(parents=True, exist_ok=True)
     top = mapped[design.top].netlist.read_text()
@@ -120,6 +124,7 @@ def analyse(
     names = Names(design, mapped, library)
     lines += [f"set_false_path -from [get_cells {cell}]" for cell in names.cells(RESETS)]
     lines += [f"report_checks -path_delay max -format summary -group_count {PATHS}"]
+    lines += ['puts "== late"', f"report_checks -path_delay max -format full -slack_max 0 -group_count {LATE_PATHS}"]
     lines += ['puts "== worst"', "report_checks -path_delay max -format full -fields {net slew}", "exit"]
     script = directory / f"{design.top}.tcl"
     script.write_text("\n".join(lines) + "\n")
@@ -134,8 +139,12 @@ def analyse(
     errors = [line for line in done.stdout.splitlines() if line.startswith("Error")]
     if errors:
         raise SynthesisError(f"OpenSTA refuses {design.top} ({relative(script)}): {errors[0]}")
-    found = re.findall(r"^(\S+) (?:\([^()]*\))? *(\S+) (?:\([^()]*\))? +(-?\d+\.\d+)$", done.stdout, re.M)
-    return [
+    summary, _, rest = done.stdout.partition("== late")
+    found = re.findall(r"^(\S+) (?:\([^()]*\))? *(\S+) (?:\([^()]*\))? +(-?\d+\.\d+)$", summary, re.M)
+    paths = [
         Slack(names.name(start.rpartition("/")[0] or start), names.name(end.rpartition("/")[0] or end), float(slack))
         for start, end, slack in found
     ]
+    cells = set(re.findall(r" (\S+)/\w+ \(\w+\)$", rest.partition("== worst")[0], re.M))
+    ends = {end[0] for path in paths if path.slack < 0 for end in (path.start, path.end)}
+    return paths, frozenset(ends | {names.name(cell)[0] for cell in cells})
