@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from rtl.common.clock_gate import MACRO as CLOCK_GATES
+from rtl.common.ram import COLLISIONS
 from rtl.convert import Converted, HierarchyError
 from verif import benches
 from verif.folders import BUILD, alone
@@ -88,10 +89,18 @@ def run_bench(
         top = bench.verilog(chip)
         os.environ[SETTINGS] = json.dumps({**bench.settings, "chip": chip})
         runner = get_runner(simulator)
-        arguments = ["-Wall", "-Wno-timescale"]
+        arguments = ["-Wall", "-Wno-timescale", f"-D{COLLISIONS}"]
         plus = []
         if simulator == "verilator":
-            arguments = [f"-D{CLOCK_GATES}", "-Wno-fatal", "--x-assign", "unique", "--x-initial", "unique"]
+            arguments = [
+                f"-D{CLOCK_GATES}",
+                f"-D{COLLISIONS}",
+                "-Wno-fatal",
+                "--x-assign",
+                "unique",
+                "--x-initial",
+                "unique",
+            ]
             arguments += ["--trace-fst", "--trace-structs"] if waves else []
             plus = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 2**31 or 1}"]
         runner.build(

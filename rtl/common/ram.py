@@ -4,6 +4,9 @@ from myhdl import Signal, always, always_comb, instances
 
 from rtl.convert import module
 
+COLLISIONS = "MOZG_RAM_COLLISIONS"
+"""Macro for simulations: a ram gives wrong bits where its word must not be used."""
+
 
 def address_bits(depth: int) -> int:
     """Width of an address of `depth` words, at least one bit."""
@@ -46,7 +49,9 @@ def ram_verilog(
     target = "read_data" if read_stages == 1 else "fetched"
     second = "" if read_stages == 1 else "    read_data <= fetched;\n"
     fetched = "" if read_stages == 1 else f"reg [{width - 1}:0] fetched;\n"
+    writes = "write_enable" if parts == 1 else "|write_enable"
     return f"""\
+(* no_rw_check *)
 reg [{width - 1}:0] mem [0:{depth - 1}];
 {fetched}{index}
 always @(posedge clk) begin: write
@@ -55,6 +60,9 @@ end
 
 always @(posedge clk) begin: read
     if (read_enable) {target} <= mem[read_address];
+`ifdef {COLLISIONS}
+    if (read_enable && {writes} && read_address == write_address) {target} <= ~mem[read_address];
+`endif
 {second}end"""
 
 
@@ -74,8 +82,10 @@ def ram(
 ):
     """RAM with one write port and one registered read port on one clock.
 
-    A read of the address that is written in the same cycle gives the old word. Contents are not reset.
-    An enabled address must be below depth.
+    What is read at the address that is written in the same cycle is undefined, as in the block RAM of an FPGA: whoever
+    reads then must not use it. (For the old word Yosys would add a register a bit and a multiplexer on the way out.)
+    In simulation it is the old word, or with the macro MOZG_RAM_COLLISIONS, which every bench defines, its complement.
+    Contents are not reset. An enabled address must be below depth.
 
     write_enable: one bit, or `parts` bits, each for width / parts bits of the word, low part first.
     read_data: the word read_stages (1 or 2) cycles after read_enable; held while read_enable is low.
