@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always_comb, concat, instances, intbv
+from myhdl import Signal, always, always_comb, concat, instances, intbv
 
 from rtl.board.beat_reads import BEAT_ADDRESS_BITS, BEAT_BITS, beat_reads
 from rtl.board.beat_writes import beat_writes
@@ -115,9 +115,13 @@ def axi_sdram(
 
     @always_comb
     def take_words():
-        host_read_data.next = read_data
-        host_done.next = (word_valid and read_single) or (group_written and host_writing)
         beat_word_valid.next = word_valid and not read_single
+
+    @always(clk.posedge)
+    def tell_host():
+        host_done.next = not rst and ((word_valid and read_single) or (group_written and host_writing))
+        if word_valid:
+            host_read_data.next = read_data
 
     words = word_select(m_axi_wdata, write_index, beat_word, width=16, count=GROUP_WORDS)
     strobes = word_select(m_axi_wstrb, write_index, beat_strobe, width=2, count=GROUP_WORDS)

@@ -37,7 +37,8 @@ def beat_writes(
     memory is answered with DECERR, and `outside` says to write nothing.
 
     request_*: the beat wanted next, when its data is there; taken (pulse). beat_done (pulse): its words were read
-    from the data channel.
+    from the data channel; m_axi_wready follows a cycle later, from a register, so that no path runs from the SDRAM's
+    controller into the chip.
     """
     active = Signal(bool(0))
     asked = Signal(bool(0))
@@ -48,8 +49,7 @@ def beat_writes(
     @always_comb
     def offer():
         m_axi_awready.next = not active
-        m_axi_wready.next = beat_done
-        request_valid.next = active and m_axi_wvalid and not asked and not m_axi_bvalid
+        request_valid.next = active and m_axi_wvalid and not asked and not m_axi_wready and not m_axi_bvalid
         m_axi_bresp.next = OKAY
         if outside:
             m_axi_bresp.next = DECERR
@@ -64,6 +64,7 @@ def beat_writes(
         if rst:
             active.next = 0
             asked.next = 0
+            m_axi_wready.next = 0
             m_axi_bvalid.next = 0
         elif not active:
             active.next = m_axi_awvalid
@@ -75,6 +76,8 @@ def beat_writes(
             if beat_done:
                 asked.next = 0
                 request_beat.next = request_beat + 1
+            m_axi_wready.next = beat_done
+            if m_axi_wready:
                 m_axi_bvalid.next = m_axi_wlast
             if m_axi_bvalid and m_axi_bready:
                 m_axi_bvalid.next = 0

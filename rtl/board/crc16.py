@@ -10,13 +10,14 @@ CRC_START = 0xFFFF
 
 
 @module
-def crc16(clk, clear, step, data, crc, crc_next):
+def crc16(clk, clear, step, data, crc):
     """CRC-16/CCITT-FALSE (polynomial 0x1021, start 0xFFFF, no reflection): `binascii.crc_hqx(bytes, 0xFFFF)`.
 
     It is 0 after a message and its own CRC, high byte first. clear: start again (with step: the byte is dropped). step:
-    take a byte. crc: so far; crc_next: with this byte.
+    take a byte. crc: so far.
     """
     START = CRC_START
+    crc_next = Signal(intbv(0)[16:])
     mixed = Signal(intbv(0)[8:])
     folded = Signal(intbv(0)[8:])
 

@@ -112,10 +112,10 @@ def uart_bridge(
     unused_resp = Signal(intbv(0)[2:])
     unused_low_resp = unused(unused_resp, 2)
 
-    crc, crc_next = Signal(intbv(0)[16:]), Signal(intbv(0)[16:])
+    crc = Signal(intbv(0)[16:])
     crc_clear, crc_step = Signal(bool(0)), Signal(bool(0))
     crc_data = Signal(intbv(0)[8:])
-    check = crc16(clk, crc_clear, crc_step, crc_data, crc, crc_next)
+    check = crc16(clk, crc_clear, crc_step, crc_data, crc)
 
     @always_comb
     def listen():
@@ -230,14 +230,14 @@ def uart_bridge(
                         operation.next = address[8:]
                     if place == HEADER_END:
                         state.next = state_t.JUDGE
-                        if crc_next != 0:
-                            status.next = HEADER_CRC
-                            state.next = state_t.MARK
 
             elif state == state_t.JUDGE:
                 place.next = 0
                 odd.next = 0
-                if is_register:
+                if crc != 0:
+                    status.next = HEADER_CRC
+                    state.next = state_t.MARK
+                elif is_register:
                     state.next = state_t.ACCESS
                     if operation == WRITE_REGISTER:
                         s_axi_awvalid.next = 1
@@ -288,8 +288,6 @@ def uart_bridge(
                     odd.next = not odd
                     if odd:
                         state.next = state_t.SETTLE
-                        if status == OK and crc_next != 0:
-                            status.next = PAYLOAD_CRC
 
             elif state == state_t.FILL:
                 if none_left:
@@ -304,6 +302,8 @@ def uart_bridge(
             elif state == state_t.SETTLE:
                 if not storing:
                     state.next = state_t.MARK
+                if operation == WRITE_MEMORY and status == OK and crc != 0:
+                    status.next = PAYLOAD_CRC
 
             elif state == state_t.MARK:
                 refused.next = status != OK

@@ -35,7 +35,6 @@ WIDTHS = {
     "data_out": 16,
     "data_in": 16,
     "crc": 16,
-    "crc_next": 16,
     "s_axi_awaddr": 12,
     "s_axi_wdata": 32,
     "s_axi_wstrb": 4,
