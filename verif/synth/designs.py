@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtl.board.board_config import BoardConfig
 from rtl.common.config import ChipConfig
 from rtl.convert import Converted
 from verif import benches
@@ -106,6 +107,29 @@ def whole_chip(chip: str) -> Design:
     directory = BUILD / "verilog" / config.name
     with alone(directory):
         return _design(convert_chip(config, directory))
+
+
+def ulx3s(chip: str, setup: BoardConfig) -> Design:
+    """The whole ULX3S around the chip, top with pins, converted to build/verilog/<top>.
+
+    UnknownName for a chip that the board's memory does not take.
+    """
+    from rtl.board.ulx3s import convert_ulx3s
+
+    config = chip_configuration(chip)
+    if config.bus_bits != 256:
+        raise benches.UnknownName(
+            f"the board takes a bus of 256 bits, chip {chip!r} has {config.bus_bits}: add ,ports=1, or place the chip "
+            f"without a board: BLOCK=mozg_{config.name}"
+        )
+    directory = BUILD / "verilog" / f"{setup.name}_{config.name}"
+    with alone(directory):
+        top = convert_ulx3s(config, directory, setup)
+        inside = _design(dataclasses.replace(top, files=top.files[:-1]))
+    board = top.files[-2].stem
+    return Design(
+        top.name, {**inside.modules, top.name: Module(top.name, top.files[-1], "rtl.board.ulx3s.ulx3s", (board,))}
+    )
 
 
 def find(block: str, chip: str) -> Design:

