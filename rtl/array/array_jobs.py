@@ -56,7 +56,8 @@ def array_jobs(
     k_last, group_last = [Signal(bool(0)) for _ in range(2)]
     # What is left of ATTEND: the next S job, the next V job.
     source, query, regions = [Signal(modbv(0)[block_width:]) for _ in range(3)]
-    head_blocks, head_end, score_head, value_head = [Signal(modbv(0)[8:]) for _ in range(4)]
+    head_blocks = Signal(modbv(0)[head_bits:])
+    last_head_block, head_end, score_head, value_head = [Signal(modbv(0)[8:]) for _ in range(4)]
     score_pass, value_pass, pass_end = [Signal(modbv(0)[index_bits:]) for _ in range(3)]
     score_left, score_parity, value_parity = [Signal(bool(0)) for _ in range(3)]
     lead = Signal(intbv(0)[2:])  # S jobs ahead of V jobs
@@ -134,7 +135,7 @@ def array_jobs(
         token_groups[token_bits - 5 :] = last_block
         token_groups[:] = token_groups >> port_shift
         token_blocks[token_bits - 5 :] = last_block
-        channel_groups[8:] = head_blocks - 1
+        channel_groups[8:] = last_head_block
         channel_groups[:] = channel_groups >> port_shift
         if state == phase.IDLE:
             mask.next = row_active
@@ -154,7 +155,7 @@ def array_jobs(
             buffer_number.next = score_parity
             base.next = query
             block.next = query
-            k_end.next = concat("00000000", head_blocks) - 1
+            k_end.next = concat("00000000", last_head_block)
             group_end.next = token_groups
         elif state == phase.VALUE:
             mask.next = chosen_mask
@@ -186,7 +187,7 @@ def array_jobs(
     def remember():
         """Jobs that ATTEND still has to begin; MATMUL has none."""
         step = modbv(0)[block_width:]
-        step[head_bits:] = head_blocks[head_bits:]
+        step[head_bits:] = head_blocks
         if state == phase.IDLE:
             score_left.next = instruction.valid & instruction.payload[attend_at]
             lead.next = 0
@@ -199,7 +200,8 @@ def array_jobs(
             source.next = instruction.payload[source_low + block_width : source_low]
             query.next = instruction.payload[source_low + block_width : source_low]
             regions.next = instruction.payload[weight_low + block_width : weight_low]
-            head_blocks.next = instruction.payload[blocks_high:blocks_low]
+            head_blocks.next = instruction.payload[blocks_low + head_bits : blocks_low]
+            last_head_block.next = instruction.payload[blocks_high:blocks_low] - 1
             head_end.next = instruction.payload[heads_high:heads_low] - 1
             pass_end.next = pass_count[index_bits:] - 1
         elif state == phase.SCORE:

@@ -59,7 +59,10 @@ def beat_sequencer(
     read_low, write_low = entry * (STAGE_ADD - 3), entry * (STAGE_WRITE - 1)
 
     active, mxfp4, scaled, first, last, buffer_number, value_scales = [Signal(bool(0)) for _ in range(7)]
-    weights, start, block_end, bank, finished = [Signal(bool(0)) for _ in range(5)]
+    block_end, bank, finished = [Signal(bool(0)) for _ in range(3)]
+    taken = Signal(bool(0))  # the bank was not free a cycle ago
+    # The next beat is one of weights, the first of its k block, the last: known a cycle ahead, since a beat comes late.
+    weights, start, ending = [Signal(bool(0)) for _ in range(3)]
     mask = Signal(intbv(0)[rows:])
     group = Signal(intbv(0)[group_width:])
     scales_left, claimed = [Signal(intbv(0)[2:]) for _ in range(2)]
@@ -69,21 +72,15 @@ def beat_sequencer(
 
     @always_comb
     def decide():
-        weigh = intbv(0)[1:]
-        opens = intbv(0)[1:]
         operand_wait = intbv(0)[1:]
         bank_wait = intbv(0)[1:]
         able = intbv(0)[1:]
-        weigh[0] = active & (not value_scales) & (scales_left == 0)
-        opens[0] = weigh[0] & (index == 0)
-        operand_wait[0] = opens[0] & (not operand_ready)
-        bank_wait[0] = opens[0] & first & (claimed[bank] | bank_full[bank])
+        operand_wait[0] = start & (not operand_ready)
+        bank_wait[0] = start & first & taken
         able[0] = active & (not operand_wait[0]) & (not bank_wait[0])
-        weights.next = weigh[0]
-        start.next = opens[0]
         beat_ready.next = able[0]
         take.next = able[0] & beat_valid
-        block_end.next = able[0] & beat_valid & weigh[0] & (index == 31)
+        block_end.next = able[0] & beat_valid & ending
         consuming.next = able[0] & beat_valid
         stall_memory.next = able[0] & (not beat_valid)
         stall_operand.next = operand_wait[0]
@@ -97,12 +94,26 @@ def beat_sequencer(
 
     @always_seq(clk.posedge, reset=rst)
     def step():
-        if (not active) | block_end:
-            active.next = block.valid
         if block_end & last:
             bank.next = not bank
         if take & weights:
             index.next = index + 1
+        if (not active) | block_end:
+            active.next = block.valid
+            weights.next = block.valid & (not block.payload[rows + 1]) & (not block.payload[rows + 4])
+            start.next = block.valid & (not block.payload[rows + 1]) & (not block.payload[rows + 4])
+            ending.next = False
+        elif take & weights:
+            start.next = False
+            ending.next = index == 30
+        elif take:
+            # V scales come before scale beats.
+            if value_scales:
+                weights.next = scales_left == 0
+                start.next = scales_left == 0
+            else:
+                weights.next = scales_left == 1
+                start.next = scales_left == 1
 
     @always(clk.posedge)
     def describe():
@@ -163,6 +174,13 @@ def beat_sequencer(
         fresh_7.next = fresh_line[fresh_bits - 1]
         element_13.next = line[write_low + 6 : write_low]
         finished.next = line[write_low + 6]
+
+    @always_seq(clk.posedge, reset=rst)
+    def look_at_bank():
+        # A bank is claimed only while it is the present one, so nothing is missed.
+        taken.next = claimed[bank] | bank_full[bank]
+        if block_end & last:
+            taken.next = claimed[not bank] | bank_full[not bank]
 
     @always_seq(clk.posedge, reset=rst)
     def track_banks():
