@@ -43,12 +43,11 @@ def dot_packed(clk, multiply_enable, add_enable, join_enable, mxfp4, mxfp4_join,
         half_0 = modbv(0)[20:]
         half_1 = modbv(0)[20:]
         total = modbv(0)[21:]
-        # A one at the right lets the bit beside it carry into the sum; bit 0 of that is not used.
+        # A one at the right lets the bit beside it carry into the sum, or borrow; bit 0 of that is not used.
         unused_half_0 = modbv(0)[17:]
         unused_half_1 = modbv(0)[17:]
         unused_upper = modbv(0)[18:]
         odd_sum = modbv(0)[17:]
-        inverse = modbv(0)[4:]
         unused_rest = modbv(0)[5:]
         if join_enable:
             half_0[:] = concat(total_0[18], total_0) + concat(total_1[18], total_1)
@@ -62,8 +61,7 @@ def dot_packed(clk, multiply_enable, add_enable, join_enable, mxfp4, mxfp4_join,
                 )
                 odd_sum[:] = unused_upper[18:1] + concat("0000000000000000", carry_3)
                 odd.next = concat(odd_sum[16], odd_sum[16], odd_sum[16], odd_sum[16], odd_sum).signed()
-                inverse[:] = ~unused_upper[5:1]
-                unused_rest[:] = concat(total[17:13], True) + concat(inverse, not carry_3)
+                unused_rest[:] = concat(total[17:13], not carry_3) - concat(unused_upper[5:1], True)
                 total[21:13] = concat(unused_rest[4], unused_rest[4], unused_rest[4], unused_rest[4], unused_rest[5:1])
             even.next = total.signed()
 
