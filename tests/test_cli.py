@@ -563,10 +563,10 @@ def test_file_that_cannot_be_completed_leaves_nothing(tmp_path: Path, monkeypatc
     path = tmp_path / "out"
     path.write_text("before")
 
-    def full(self: Path, data: bytes) -> None:
+    def full(self: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(cli.MozgError, match="cannot be written: No space left on device"):
         cli.write_file(path, b"after")
     assert [p.name for p in tmp_path.iterdir()] == ["out"] and path.read_text() == "before"
@@ -575,6 +575,45 @@ def test_file_that_cannot_be_completed_leaves_nothing(tmp_path: Path, monkeypatc
 def test_special_files_are_written_not_replaced(tmp_path: Path) -> None:
     cli.write_file(Path("/dev/null"), b"data")
     assert Path("/dev/null").is_char_device()
+
+
+def test_links_are_followed_not_replaced(tmp_path: Path) -> None:
+    link, target = tmp_path / "link", tmp_path / "target"
+    link.symlink_to(target)
+    for data in (b"new", b"old"):
+        cli.write_file(link, data)
+        assert link.is_symlink() and target.read_bytes() == data
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "target"]
+
+
+def test_standard_output_can_be_the_file(tmp_path: Path, model: str) -> None:
+    with (tmp_path / "log").open("w") as log:
+        command = [sys.executable, "-m", "mozg.cli", "compile", model, "--listing", "/dev/stdout"]
+        assert subprocess.run(command, stdout=log).returncode == 0
+    text = (tmp_path / "log").read_text()
+    assert "EMBED" in text.upper() and Path("/dev/stdout").is_symlink()
+    closed = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m mozg.cli info {model} >&-', sys.executable], capture_output=True
+    )
+    assert closed.returncode == 0 and closed.stderr == b""
+
+
+def test_a_folder_that_cannot_be_written_does_not_matter_where_nothing_is(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".output").mkdir()
+    cli.check_writable(None)
+    with pytest.raises(cli.MozgError, match="its name is empty"):
+        cli.check_writable("")
+
+
+def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
+    from mozg.figures import new_figure, save
+
+    contents = []
+    for _ in range(2):
+        save(new_figure(1, 4, 3), tmp_path / "a.svg")
+        contents.append((tmp_path / "a.svg").read_bytes())
+    assert contents[0] == contents[1]
 
 
 def test_compile_asks_for_something_to_write(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,7 +71,7 @@ class Sweep:
                 self.save()
 
     def save(self) -> None:
-        from .cli import write_file
+        from .output import write_file
 
         if self.path:
             found = {**self.of, "steps": [self.points[key] for key in sorted(self.points)]}
@@ -123,8 +123,8 @@ def draw(path: Path, title: str, points: Points) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    from .cli import check_writable
     from .figures import check_figure
+    from .output import check_writable
     from .perf_command import image_of
 
     parser = argparse.ArgumentParser(

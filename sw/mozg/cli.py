@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from .device.memory import MEMORIES, MEMORY_HELP
 from .device.serial import BAUD
 from .errors import MozgError
 from .explore import add_arguments as explore_arguments
+from .output import check_writable, write_file
 from .shapes import SHAPES
 
 if TYPE_CHECKING:
@@ -47,40 +47,6 @@ status = Console(stderr=True)
 def say(text: str) -> None:
     """A line about what is being done, on standard error."""
     status.print(text, style="dim", highlight=False, markup=False)
-
-
-def write_file(path: Path, data: bytes | memoryview) -> None:
-    """Write a file whole or not at all; a device or a pipe is written as it is."""
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            path.write_bytes(data)
-            return
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
-            temporary = Path(handle.name)
-        try:
-            temporary.write_bytes(data)
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise _unwritable(path, error.strerror) from None
-
-
-def check_writable(name: str | None) -> None:
-    """MozgError now, rather than after a long run, when a file to be written has no folder or is one."""
-    path = Path(name or ".output")
-    if path.is_dir():
-        raise _unwritable(path, "it is a folder")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise _unwritable(path, f"{path.parent} is not a folder that can be written to")
-
-
-def _unwritable(path: Path, reason: str) -> MozgError:
-    return MozgError(f"{path} cannot be written: {reason}; give a path in a folder of yours")
 
 
 @contextlib.contextmanager
@@ -537,6 +503,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point: 0 when all went well, 1 for an error (one line on standard error), 2 for usage, 130 for Ctrl-C."""
+    sys.stdout, sys.stderr = (
+        stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr)
+    )  # closed ones
     options = build_parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -192,7 +192,7 @@ def run(options: argparse.Namespace, progress: Callable[[int, int], None]) -> in
     title = f"{options.model}, {options.weights}, {options.memory}, context {context}, prompt {prompt}, cycle model"
     print_frontiers(title, choices)
     if options.json:
-        from .cli import write_file
+        from .output import write_file
 
         write_file(Path(options.json), (json.dumps(record(title, choices), indent=1) + "\n").encode())
     if options.plot:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import MozgError
+from .output import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,10 +46,14 @@ def new_figure(columns: int, width: float, height: float, shares: Sequence[float
 
 
 def save(figure: Figure, path: Path) -> None:
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise MozgError(f"{path} cannot be written: {error.strerror}; give a path in a folder of yours") from None
+    """Write a figure in the format that its name ends with; the same bytes for the same figure."""
+    import matplotlib
+
+    kind = path.suffix[1:]
+    data = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(data, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    write_file(path, data.getbuffer())
 
 
 def draw_perf(path: Path, image: Image, memory: MemoryConfig, title: str, reports: Sequence[Report]) -> None:

@@ -85,7 +85,7 @@ def run(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
     found = record(options, image, memory, context, prompt, reports, attention)
     print_reports(found, reports)
     if options.json:
-        from .cli import write_file
+        from .output import write_file
 
         write_file(Path(options.json), (json.dumps(found, indent=1) + "\n").encode())
     if options.plot:

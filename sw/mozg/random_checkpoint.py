@@ -23,6 +23,7 @@ import numpy as np
 
 from .checkpoint import ACTIVATIONS, INDEX, PREFIX, WEIGHTS
 from .errors import MozgError
+from .output import interruptible
 from .tensor_file import DTYPE_NAMES, STORED_AS, Float32, write_tensors
 
 DTYPES = {DTYPE_NAMES[stored]: stored for stored in STORED_AS}
@@ -85,6 +86,8 @@ def write_weights(
     `dtype` is float32, float16 or bfloat16 (rounded to nearest even); `prefix` puts `transformer.` before
     every name but the LM head's.
     """
+    for old in (directory / WEIGHTS, directory / INDEX, *directory.glob("model-*-of-*.safetensors")):
+        old.unlink(missing_ok=True)
     named = {PREFIX + name if prefix and name != "lm_head.weight" else name: tensor for name, tensor in tensors.items()}
     if shards == 1:
         write_tensors(directory / WEIGHTS, named, DTYPES[dtype])
@@ -125,6 +128,8 @@ def make_random_checkpoint(
     for name, value in {**sizes, "shards": shards, **({} if hidden is None else {"hidden": hidden})}.items():
         if value < 1:
             raise MozgError(f"{name} is {value}, expected at least 1")
+    if seed < 0:
+        raise MozgError(f"seed is {seed}, expected at least 0")
     if width % heads:
         raise MozgError(f"width is {width}, not a multiple of heads, {heads}; choose one that is")
     for name, value, known in (("activation", activation, ACTIVATIONS), ("dtype", dtype, DTYPES)):
@@ -181,13 +186,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default: %(default)s")
     parser.add_argument("--shards", type=int, default=1, help="number of files; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--force", action="store_true", help="write over a checkpoint that is there")
     options = vars(parser.parse_args(arguments))
-    try:
+
+    def run() -> int:
+        out = options["out"]
+        if not options.pop("force") and any((out / name).exists() for name in ("config.json", WEIGHTS, INDEX)):
+            raise MozgError(f"{out} holds a checkpoint: give another directory, or --force to write over it")
         print(make_random_checkpoint(**options))
-    except (MozgError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return 0
+
+    return interruptible(run)
 
 
 if __name__ == "__main__":

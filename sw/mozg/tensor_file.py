@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .output import whole_file
+
 Float32 = NDArray[np.float32]
 
 # What the tensors' bytes hold; bfloat16 is read as integers and widened.
@@ -111,7 +113,10 @@ def _entry(path: Path, data: int, fields: dict) -> TensorEntry:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Float32], dtype: str = "F32") -> None:
-    """Writes tensors in their order as `dtype`, of STORED_AS; float16 and bfloat16 round to nearest even."""
+    """Writes tensors in their order as `dtype`, of STORED_AS; float16 and bfloat16 round to nearest even.
+
+    The file is there when it is complete.
+    """
     header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, tensor in tensors.items():
@@ -119,7 +124,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Float32], dtype: str = "F32"
         header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8, which readers may map
-    with path.open("wb") as file:
+    with whole_file(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
             file.write(_stored(tensor, dtype).tobytes())

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
     """The command."""
-    from .cli import write_file
+    from .output import write_file
 
     chip, memory = PRESETS[options.chip], MEMORIES[options.memory]
     config = config_of(options.model)

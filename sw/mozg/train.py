@@ -21,6 +21,7 @@ import numpy as np
 
 from .checkpoint import WEIGHTS
 from .errors import MozgError
+from .output import interruptible
 from .random_checkpoint import write_config
 from .tensor_file import write_tensors
 from .tokenizer import byte_level_bpe, character_level
@@ -314,13 +315,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(parse(arguments))
     text, out, tokens = options.pop("text"), options.pop("out"), options.pop("tokens")
     vocabulary, device = options.pop("vocabulary"), options.pop("device")
-    try:
-        device = device or ("cuda" if import_torch().cuda.is_available() else "cpu")
-        run(text, out, tokens, vocabulary, Settings(**options, device=device))
-    except (MozgError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    def train() -> int:
+        chosen = device or ("cuda" if import_torch().cuda.is_available() else "cpu")
+        run(text, out, tokens, vocabulary, Settings(**options, device=chosen))
+        return 0
+
+    return interruptible(train)
 
 
 if __name__ == "__main__":
