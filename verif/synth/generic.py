@@ -61,7 +61,8 @@ def _memories(text: str) -> dict[str, list[tuple[int, int]]]:
     """(words, width) of the memories of each module, from Yosys' dump."""
     found: dict[str, list[tuple[int, int]]] = {}
     # The module's own line is missing where there is only one; its file has its name.
-    for name, body in re.findall(r'src "(?:[^"]*/)?(\w+)\.v:[^"]*"\n +cell \$mem_v2(.*?)\n +end', text, re.S):
+    start = r'src "(?:[^"]*/)?(\w+)\.v:[^"]*"\n(?: +attribute [^\n]*\n)* +cell \$mem_v2'
+    for name, body in re.findall(rf"{start}(.*?)\n +end", text, re.S):
         sizes = dict(re.findall(r"parameter \\(SIZE|WIDTH) (\d+)", body))
         found.setdefault(name, []).append((int(sizes["SIZE"]), int(sizes["WIDTH"])))
     return found
