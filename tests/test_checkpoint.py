@@ -14,7 +14,15 @@ import pytest
 import safetensors.numpy
 
 from mozg import models, random_checkpoint, tensor_file
-from mozg.checkpoint import INDEX, PREFIX, WEIGHTS, CheckpointError, load_checkpoint
+from mozg.checkpoint import (
+    INDEX,
+    LARGEST_DIMENSION,
+    PREFIX,
+    WEIGHTS,
+    CheckpointError,
+    GPTConfig,
+    load_checkpoint,
+)
 from mozg.errors import MozgError
 from mozg.random_checkpoint import make_random_checkpoint, random_tensors
 from mozg.reference import ReferenceModel
@@ -44,6 +52,10 @@ def edit_tensors(directory: Path, change: Callable[[dict[str, np.ndarray]], Any]
     tensors = safetensors.numpy.load_file(directory / WEIGHTS)
     change(tensors)
     safetensors.numpy.save_file(tensors, directory / WEIGHTS)
+
+
+def scales(config: GPTConfig) -> list[float]:
+    return [config.attention_scale(layer) for layer in range(config.layers)]
 
 
 def error_of(directory: Path | str) -> str:
@@ -92,7 +104,7 @@ def test_configuration_is_that_of_the_file(model: Path) -> None:
     assert (config.layers, config.heads, config.width, config.head_dim) == (2, 3, 24, 8)
     assert (config.hidden, config.context, config.vocabulary) == (96, 16, 40)
     assert (config.activation, config.epsilon, config.tied, config.end_of_text) == ("gelu_new", 1e-5, True, None)
-    assert config.attention_scale == (1 / math.sqrt(8), 1 / math.sqrt(8))
+    assert scales(config) == [1 / math.sqrt(8), 1 / math.sqrt(8)]
 
 
 def test_arrays_cannot_be_written(model: Path) -> None:
@@ -177,11 +189,11 @@ def test_mlp_width_of_its_own(tmp_path: Path) -> None:
 
 def test_attention_scale_follows_its_keys(model: Path) -> None:
     edit_config(model, scale_attn_by_inverse_layer_idx=True)
-    assert load_checkpoint(model).config.attention_scale == (1 / math.sqrt(8), 1 / math.sqrt(8) / 2)
+    assert scales(load_checkpoint(model).config) == [1 / math.sqrt(8), 1 / math.sqrt(8) / 2]
     edit_config(model, scale_attn_weights=False)
-    assert load_checkpoint(model).config.attention_scale == (1.0, 0.5)
+    assert scales(load_checkpoint(model).config) == [1.0, 0.5]
     edit_config(model, scale_attn_by_inverse_layer_idx=False)
-    assert load_checkpoint(model).config.attention_scale == (1.0, 1.0)
+    assert scales(load_checkpoint(model).config) == [1.0, 1.0]
 
 
 def test_keys_without_effect_on_results_are_taken(model: Path) -> None:
@@ -224,7 +236,7 @@ def test_end_of_text_is_an_id_of_the_vocabulary(model: Path, given: int | None, 
     assert load_checkpoint(model).config.end_of_text == meant
 
 
-@pytest.mark.parametrize(("given", "meant"), [(1e-6, 1e-6), (1e-12, 1e-12), (0.125, 0.125)])
+@pytest.mark.parametrize(("given", "meant"), [(1e-6, 1e-6), (2.0**-126, 2.0**-126), (0.125, 0.125)])
 def test_epsilon(model: Path, given: float, meant: float) -> None:
     edit_config(model, layer_norm_epsilon=given)
     assert load_checkpoint(model).config.epsilon == meant
@@ -312,9 +324,22 @@ def test_refuses_a_configuration_that_is_not_json(model: Path, text: str, reason
     assert error_of(model) == (f"{model / 'config.json'}: {reason}; download the checkpoint again with its config.json")
 
 
+EPSILONS = (
+    "expected a number from 2^-126 (1.175e-38), the smallest that the chip tells from 0, to less than 1; "
+    "correct config.json"
+)
+ARCHITECTURE_LIST = "expected a list of GPT2LMHeadModel and GPT2Model; correct config.json"
+
+
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
+        ({"layer_norm_epsilon": 1e-38}, f"layer_norm_epsilon is 1e-38, {EPSILONS}"),
+        ({"architectures": 5}, f"architectures is 5, {ARCHITECTURE_LIST}"),
+        ({"architectures": True}, f"architectures is true, {ARCHITECTURE_LIST}"),
+        ({"architectures": "GPT2Model"}, f'architectures is "GPT2Model", {ARCHITECTURE_LIST}'),
+        ({"n_embd": 10**400}, f"n_embd is 1{'0' * 56}..., expected at most 16777216; correct config.json"),
+        ({"n_layer": 1_000_000_000}, "n_layer is 1000000000, expected at most 16777216; correct config.json"),
         (
             {"model_type": "llama"},
             'model_type is "llama", only "gpt2" is supported; give a checkpoint of the GPT-2 family',
@@ -376,11 +401,11 @@ def test_refuses_a_configuration_that_is_not_json(model: Path, text: str, reason
         ),
         (
             {"layer_norm_epsilon": 0},
-            "layer_norm_epsilon is 0, expected a number between 0 and 1; correct config.json",
+            f"layer_norm_epsilon is 0, {EPSILONS}",
         ),
         (
             {"layer_norm_epsilon": float("nan")},
-            "layer_norm_epsilon is NaN, expected a number between 0 and 1; correct config.json",
+            f"layer_norm_epsilon is NaN, {EPSILONS}",
         ),
         ({"scale_attn_weights": 1}, "scale_attn_weights is 1, expected true or false; correct config.json"),
         (
@@ -686,3 +711,20 @@ def test_random_checkpoint_refuses(
     assert random_checkpoint.main([str(tmp_path / "made"), option]) == 1
     assert capsys.readouterr().err == f"error: {reason}\n"
     assert not (tmp_path / "made").exists()
+
+
+def test_too_many_layers_are_refused_at_once(model: Path) -> None:
+    edit_config(model, n_layer=LARGEST_DIMENSION)
+    assert "tensor h.2.attn.c_attn.weight [24, 72] is missing" in error_of(model)
+
+
+def write_weights(directory: Path, header: str, data: int) -> None:
+    (directory / WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(data))
+
+
+def test_refuses_tensors_that_share_bytes_or_a_name(model: Path) -> None:
+    entry = '{"dtype": "F32", "shape": [2], "data_offsets": [%d, %d]}'
+    write_weights(model, f'{{"a": {entry % (0, 8)}, "b": {entry % (4, 12)}}}', 12)
+    assert error_of(model) == f"{model / WEIGHTS}: is damaged: tensors a and b overlap; download it again"
+    write_weights(model, f'{{"a": {entry % (0, 8)}, "a": {entry % (8, 16)}}}', 16)
+    assert "its header is damaged (it names a twice); download it again" in error_of(model)

@@ -70,7 +70,7 @@ def by_loops(checkpoint: Checkpoint, ids: list[int]) -> np.ndarray:
             mixed = np.zeros(config.width)
             for head in range(config.heads):
                 part = slice(head * config.head_dim, (head + 1) * config.head_dim)
-                factor = config.attention_scale[index]
+                factor = config.attention_scale(index)
                 weights = [math.exp(factor * math.fsum(query[part] * key[part])) for key in keys[index]]
                 for weight, value in zip(weights, values[index], strict=True):
                     mixed[part] += weight / math.fsum(weights) * value[part]

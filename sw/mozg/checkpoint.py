@@ -42,6 +42,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PREFIX = "transformer."
 CAUSAL_MASKS = ("attn.bias", "attn.masked_bias")
+LARGEST_DIMENSION = 1 << 24  # far beyond any GPT-2: a larger number in config.json is a mistake
+SMALLEST_EPSILON = 2.0**-126  # the smallest normal FP32; the chip takes anything less as 0
 
 
 class CheckpointError(MozgError):
@@ -52,9 +54,9 @@ class CheckpointError(MozgError):
 class GPTConfig:
     """The shape of a GPT-2 and the constants of its arithmetic.
 
-    `activation` is `gelu_new` (tanh form) or `gelu` (erf form). `attention_scale` has one factor per layer
-    for query . key, in float64. `end_of_text` is the id after which generation stops, None where there is
-    none.
+    `activation` is `gelu_new` (tanh form) or `gelu` (erf form). `attention_factor` is the factor of query . key
+    in the first layer, in float64; `inverse_layer_scale` divides it by the layer's number, see
+    `attention_scale`. `end_of_text` is the id after which generation stops, None where there is none.
     """
 
     layers: int
@@ -65,13 +67,18 @@ class GPTConfig:
     vocabulary: int
     activation: str
     epsilon: float
-    attention_scale: tuple[float, ...]
+    attention_factor: float
     tied: bool
+    inverse_layer_scale: bool = False
     end_of_text: int | None = None
 
     @property
     def head_dim(self) -> int:
         return self.width // self.heads
+
+    def attention_scale(self, layer: int) -> float:
+        """The factor of query . key in a layer, counted from 0."""
+        return self.attention_factor / (layer + 1) if self.inverse_layer_scale else self.attention_factor
 
 
 @dataclass(frozen=True)
@@ -201,28 +208,34 @@ def read_config(directory: Path) -> GPTConfig:
     if found.get("model_type") != "gpt2":
         _refuse(
             path,
-            f'model_type is {json.dumps(found.get("model_type"))}, only "gpt2" is supported; '
+            f'model_type is {_shown(found.get("model_type"))}, only "gpt2" is supported; '
             "give a checkpoint of the GPT-2 family",
         )
-    architectures = found.get("architectures") or []
+    architectures = [] if found.get("architectures") is None else found["architectures"]
+    if not isinstance(architectures, list):
+        _refuse(
+            path,
+            f"architectures is {_shown(architectures)}, expected a list of {' and '.join(ARCHITECTURES)}; "
+            "correct config.json",
+        )
     for architecture in architectures:
         if architecture not in ARCHITECTURES:
             _refuse(
                 path,
-                f"architectures has {json.dumps(architecture)}, supported are {' and '.join(ARCHITECTURES)}; "
+                f"architectures has {_shown(architecture)}, supported are {' and '.join(ARCHITECTURES)}; "
                 "export the language model without its other heads",
             )
     for key, only in FIXED.items():
         if found.get(key, only) != only:
             _refuse(
                 path,
-                f"{key} is {json.dumps(found[key])}, only {json.dumps(only)} is supported; give a decoder-only GPT-2",
+                f"{key} is {_shown(found[key])}, only {_shown(only)} is supported; give a decoder-only GPT-2",
             )
     for key in EMPTY:
         if found.get(key):
             _refuse(
                 path,
-                f"{key} is {_shorten(json.dumps(found[key]))}, which is not supported; "
+                f"{key} is {_shown(found[key])}, which is not supported; "
                 "give a plain GPT-2 in float32, float16 or bfloat16",
             )
 
@@ -238,11 +251,10 @@ def read_config(directory: Path) -> GPTConfig:
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         _refuse(
             path,
-            f"activation_function is {json.dumps(activation)}, supported are {', '.join(ACTIVATIONS)}; "
+            f"activation_function is {_shown(activation)}, supported are {', '.join(ACTIVATIONS)}; "
             "give a checkpoint trained with one of these",
         )
     scale = 1 / math.sqrt(size["width"] // size["heads"]) if _flag(path, found, "scale_attn_weights", True) else 1.0
-    by_layer = _flag(path, found, "scale_attn_by_inverse_layer_idx", False)
     # Changes the order of the arithmetic in half precision, not what is computed: without effect here.
     _flag(path, found, "reorder_and_upcast_attn", False)
     return GPTConfig(
@@ -250,7 +262,8 @@ def read_config(directory: Path) -> GPTConfig:
         hidden=hidden,
         activation=ACTIVATIONS[activation],
         epsilon=_epsilon(path, found),
-        attention_scale=tuple(scale / (index + 1) if by_layer else scale for index in range(size["layers"])),
+        attention_factor=scale,
+        inverse_layer_scale=_flag(path, found, "scale_attn_by_inverse_layer_idx", False),
         tied=_flag(path, found, "tie_word_embeddings", True),
         end_of_text=_end_of_text(path, found, size["vocabulary"]),
     )
@@ -390,7 +403,7 @@ def _read_json(path: Path, advice: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         _refuse(path, f"is not JSON ({error}); {advice}")
     if not isinstance(found, dict):
-        _refuse(path, f"holds {_shorten(json.dumps(found))}, not a JSON object; {advice}")
+        _refuse(path, f"holds {_shown(found)}, not a JSON object; {advice}")
     return found
 
 
@@ -407,23 +420,26 @@ def _dimension(path: Path, found: dict[str, Any], keys: tuple[str, ...]) -> int:
 def _positive_integer(path: Path, found: dict[str, Any], key: str) -> int:
     value = found[key]
     if type(value) is not int or value < 1:
-        _refuse(path, f"{key} is {json.dumps(value)}, expected a positive integer; correct config.json")
+        _refuse(path, f"{key} is {_shown(value)}, expected a positive integer; correct config.json")
+    if value > LARGEST_DIMENSION:
+        _refuse(path, f"{key} is {_shown(value)}, expected at most {LARGEST_DIMENSION}; correct config.json")
     return value
 
 
 def _flag(path: Path, found: dict[str, Any], key: str, default: bool) -> bool:
     value = found.get(key, default)
     if not isinstance(value, bool):
-        _refuse(path, f"{key} is {json.dumps(value)}, expected true or false; correct config.json")
+        _refuse(path, f"{key} is {_shown(value)}, expected true or false; correct config.json")
     return value
 
 
 def _epsilon(path: Path, found: dict[str, Any]) -> float:
     value = found.get("layer_norm_epsilon", 1e-5)
-    if type(value) not in (int, float) or not 0 < value < 1:
+    if type(value) not in (int, float) or not SMALLEST_EPSILON <= value < 1:
         _refuse(
             path,
-            f"layer_norm_epsilon is {json.dumps(value)}, expected a number between 0 and 1; correct config.json",
+            f"layer_norm_epsilon is {_shown(value)}, expected a number from 2^-126 ({SMALLEST_EPSILON:.4g}), the "
+            "smallest that the chip tells from 0, to less than 1; correct config.json",
         )
     return float(value)
 
@@ -433,7 +449,7 @@ def _end_of_text(path: Path, found: dict[str, Any], vocabulary: int) -> int | No
     if value is None:
         return None
     if type(value) is not int or value < 0:
-        _refuse(path, f"eos_token_id is {json.dumps(value)}, expected one token id or null; correct config.json")
+        _refuse(path, f"eos_token_id is {_shown(value)}, expected one token id or null; correct config.json")
     # A small vocabulary often keeps GPT-2's 50256: an id that never comes.
     return value if value < vocabulary else None
 
@@ -442,6 +458,11 @@ def _frozen(array: Float32) -> Float32:
     array = np.ascontiguousarray(array)
     array.setflags(write=False)
     return array
+
+
+def _shown(value: object) -> str:
+    """A value as JSON, cut where it is long."""
+    return _shorten(json.dumps(value))
 
 
 def _shorten(text: str) -> str:

@@ -205,7 +205,7 @@ def _layer(build: _Builder, checkpoint: Checkpoint, index: int, plan: Plan, kv: 
         source=query,
         destination=output,
         weight_block=weight,
-        constant_a=_bits(math.log2(math.e) * config.attention_scale[index]),
+        constant_a=_bits(math.log2(math.e) * config.attention_scale(index)),
         heads_per_kv=1,
         **cache,
     )

@@ -40,7 +40,7 @@ def _pairs(title: str, rows: Sequence[tuple[str, str]]) -> RenderableType:
 def model_info(checkpoint: Checkpoint) -> RenderableType:
     """Shape, constants and size of a checkpoint."""
     config = checkpoint.config
-    scales = sorted(set(config.attention_scale))
+    scales = sorted({config.attention_scale(0), config.attention_scale(config.layers - 1)})
     scale = f"{scales[-1]:.6g}" if len(scales) == 1 else f"{scales[-1]:.6g} to {scales[0]:.6g}, by layer"
     return _pairs(
         checkpoint.name,

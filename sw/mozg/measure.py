@@ -235,7 +235,7 @@ def attention_image(config: GPTConfig, chip: ChipConfig, heads: int) -> Image:
     """
     size = config.head_dim
     shape = dataclasses.replace(
-        config, layers=1, heads=heads, width=heads * size, hidden=BLOCK, vocabulary=BLOCK, attention_scale=(0.125,)
+        config, layers=1, heads=heads, width=heads * size, hidden=BLOCK, vocabulary=BLOCK, attention_factor=0.125
     )
     image = random_image(shape, chip)
     program = []

@@ -87,7 +87,7 @@ class ReferenceModel:
         k = self._heads(_linear(x, layer.k))  # [h, n, d]
         v = self._heads(_linear(x, layer.v))  # [h, n, d]
         k, v = cache.append(index, k, v)  # [h, t, d]
-        scores = q @ k.transpose(0, 2, 1) * self.config.attention_scale[index]  # [h, n, t]
+        scores = q @ k.transpose(0, 2, 1) * self.config.attention_scale(index)  # [h, n, t]
         n, t = scores.shape[1:]
         future = np.arange(t) > np.arange(t - n, t)[:, None]  # [n, t]
         weights = softmax(np.where(future, self.dtype.type(-np.inf), scores))  # [h, n, t]

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 
 from . import models
-from .checkpoint import GPTConfig, read_config
+from .checkpoint import LARGEST_DIMENSION, GPTConfig, read_config
 from .errors import MozgError
 
 
@@ -26,7 +26,7 @@ def gpt2(
         vocabulary=vocabulary,
         activation="gelu_new",
         epsilon=1e-5,
-        attention_scale=(1 / math.sqrt(width // heads),) * layers,
+        attention_factor=1 / math.sqrt(width // heads),
         tied=True,
     )
 
@@ -54,9 +54,13 @@ def parse_shape(text: str) -> GPTConfig:
     shape = dict(SHAPES[name])
     for change in changes:
         key, _, value = change.partition("=")
-        if key not in KEYS or not value.isdecimal() or int(value) < 1:
-            raise MozgError(f"shape {text!r}: {change!r} is not KEY=NUMBER with a KEY of {', '.join(KEYS)}")
-        shape[key] = int(value)
+        number = int(value) if value.isdecimal() and len(value) < 10 else 0
+        if key not in KEYS or not 1 <= number <= LARGEST_DIMENSION:
+            raise MozgError(
+                f"shape {text!r}: {change!r} is not KEY=NUMBER with a KEY of {', '.join(KEYS)}, "
+                f"NUMBER 1 to {LARGEST_DIMENSION}"
+            )
+        shape[key] = number
     if shape["width"] % shape["heads"]:
         raise MozgError(f"shape {text!r}: width {shape['width']} is not a multiple of {shape['heads']} heads")
     return gpt2(**shape)

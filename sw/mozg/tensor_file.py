@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,13 +89,14 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
             raise TensorFileError(f"is truncated: {length} bytes, and its header ends at {8 + size}")
         raw = file.read(size)
     try:
-        header = json.loads(raw)
+        header = json.loads(raw, object_pairs_hook=_unique)
         if not isinstance(header, dict):
             raise ValueError("it is no JSON object")
         header.pop("__metadata__", None)
         entries = {name: _entry(path, 8 + size, fields) for name, fields in header.items()}
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise TensorFileError(f"is not a safetensors file: its header is damaged ({error})") from None
+    _check_apart(entries, 8 + size)
     end = max((entry.start + entry.size for entry in entries.values()), default=8 + size)
     if end > length:
         raise TensorFileError(f"is truncated: {length} bytes, and its tensors end at {end}")
@@ -103,9 +105,28 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
     return entries
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError for a name that is there twice."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"it names {name} twice")
+        found[name] = value
+    return found
+
+
+def _check_apart(entries: Mapping[str, TensorEntry], data: int) -> None:
+    """TensorFileError where two tensors share bytes; `data`: where the bytes of all tensors begin."""
+    end, before = data, ""
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].size)):
+        if entry.start < end:
+            raise TensorFileError(f"is damaged: tensors {before} and {name} overlap")
+        end, before = entry.start + entry.size, name
+
+
 def _entry(path: Path, data: int, fields: dict) -> TensorEntry:
     dtype, shape, (begin, end) = fields["dtype"], tuple(fields["shape"]), fields["data_offsets"]
-    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)) or end < begin:
         raise ValueError(f"shape {list(shape)}, offsets {begin} to {end}")
     if dtype in STORED_AS and end - begin != math.prod(shape) * STORED_AS[dtype].itemsize:
         raise ValueError(f"{end - begin} bytes for shape {list(shape)} of {dtype}")
