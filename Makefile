@@ -90,8 +90,8 @@ costs: $(STAMP) ## What each choice of the server, or CHIP=, costs in gates and 
 	@$(BIN)/python -m verif.synth.costs --chip '$(if $(filter file,$(origin CHIP)),server,$(CHIP))' \
 	    $(if $(LIBERTY),--liberty '$(LIBERTY)') $(ARGS)
 
-demo: $(STAMP) ## Generate text with a small GPT on the simulated chip
-	$(BIN)/mozg demo $(ARGS)
+demo: $(STAMP) ## Generate text with a small GPT on the simulated chip; CHIP= (default: edge)
+	$(BIN)/mozg demo $(if $(filter file,$(origin CHIP)),,--chip '$(CHIP)') $(ARGS)
 
 train: $(STAMP) ## Train a small GPT on TEXT=file and write its checkpoint to OUT=directory; installs PyTorch
 	@test -f "$(TEXT)" || { echo "name a text that is there: make train TEXT=file.txt"; exit 1; }
