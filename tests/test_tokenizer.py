@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tokenizers
 
 from mozg.checkpoint import load_checkpoint
 from mozg.errors import MozgError
@@ -181,8 +182,14 @@ def test_refuses_text_with_a_token_that_the_model_lacks(tmp_path: Path) -> None:
 
 
 def refusal(directory: Path) -> str:
+    """What the first use of text says; loading says nothing, since ids work."""
+    tokenizer = load_tokenizer(directory, 300)
+    assert not tokenizer.available
+    for use in (tokenizer.stream, lambda: tokenizer.decode([1])):
+        with pytest.raises(TokenizerError):
+            use()
     with pytest.raises(TokenizerError) as caught:
-        load_tokenizer(directory, 300)
+        tokenizer.encode("a")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -191,7 +198,8 @@ def test_refuses_a_damaged_tokenizer(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_text("{\n")
     assert refusal(tmp_path) == (
-        f"{path}: not a tokenizer that the tokenizers library reads (EOF while parsing an object at line 2 column 0); "
+        f"{path}: not a tokenizer that the tokenizers library reads (Expecting property name enclosed in "
+        "double quotes: line 2 column 1 (char 2)); "
         "save it again with its save_pretrained"
     )
 
@@ -209,7 +217,7 @@ def test_refuses_a_damaged_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")
     assert refusal(tmp_path) == (
         f"{tmp_path}: vocab.json and merges.txt are not a byte-level BPE vocabulary "
-        "(Error while initializing BPE: Token `b` out of vocabulary); download them again"
+        "(the merge 'a' 'b' has 'b', which is not in the vocabulary); download them again"
     )
 
 
@@ -220,3 +228,29 @@ def test_refuses_tokens_added_beside_a_vocabulary(tmp_path: Path) -> None:
         f"{tmp_path}: added_tokens.json beside vocab.json is not read; "
         "save the tokenizer as tokenizer.json (a fast tokenizer's save_pretrained writes it)"
     )
+
+
+def test_ids_work_beside_a_tokenizer_that_does_not(tmp_path: Path) -> None:
+    make_random_checkpoint(tmp_path)
+    (tmp_path / "vocab.json").write_text("{}")
+    tokenizer = load_checkpoint(tmp_path).tokenizer
+    assert not tokenizer.available
+    assert "vocab.json without merges.txt" in tokenizer.error
+
+
+@pytest.mark.parametrize("merge", ["a b", ["a", "b"]])
+def test_refuses_a_merge_whose_token_is_missing(tmp_path: Path, merge: str | list[str]) -> None:
+    (tmp_path / "vocab.json").write_text(json.dumps({"a": 0, "b": 1}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")
+    reason = "(the merge 'a' 'b' has 'ab', which is not in the vocabulary)"
+    assert reason in refusal(tmp_path)
+    model = {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": [merge]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
+    assert reason in refusal(tmp_path)
+
+
+def test_text_that_the_tokenizer_cannot_encode_is_one_line(tmp_path: Path) -> None:
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, unk_token="[UNK]"))
+    backend.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(TokenizerError, match="the tokenizer cannot encode the text .* use token ids"):
+        load_tokenizer(tmp_path, 3).encode("b")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -141,10 +142,11 @@ class Checkpoint:
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Loads a Hugging Face GPT-2 directory, or a shipped model by its bare name (`shakespeare`).
 
-    Raises CheckpointError for a directory that is incomplete, damaged or of another kind, and TokenizerError
-    for tokenizer files that cannot be used. A directory without tokenizer files loads: its ids work, text
-    does not.
+    Raises CheckpointError for a directory that is incomplete, damaged or of another kind. A directory whose
+    tokenizer files are missing or cannot be used loads: its ids work, text raises TokenizerError.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise CheckpointError(f"model {path!r}: expected a directory, or a model that comes with mozg")
     directory = models.resolve(path)
     if not directory.is_dir():
         what = "is a file, not a directory" if directory.exists() else "does not exist"

@@ -37,6 +37,12 @@ def _pairs(title: str, rows: Sequence[tuple[str, str]]) -> RenderableType:
     return Group(Text(title, style="bold"), table)
 
 
+def _tokenizer(checkpoint: Checkpoint) -> str:
+    if checkpoint.tokenizer.error is not None:
+        return f"cannot be used, token ids can: {checkpoint.tokenizer.error}"
+    return "yes" if checkpoint.tokenizer.available else "no: use token ids"
+
+
 def model_info(checkpoint: Checkpoint) -> RenderableType:
     """Shape, constants and size of a checkpoint."""
     config = checkpoint.config
@@ -54,7 +60,7 @@ def model_info(checkpoint: Checkpoint) -> RenderableType:
             ("attention scale", scale),
             ("layer norm epsilon", f"{config.epsilon:g}"),
             ("stop id", "none" if config.end_of_text is None else str(config.end_of_text)),
-            ("tokenizer", "yes" if checkpoint.tokenizer.available else "no: use token ids"),
+            ("tokenizer", _tokenizer(checkpoint)),
             ("parameters", f"{checkpoint.parameters:,} ({_size(4 * checkpoint.parameters)} in float32)"),
         ],
     )

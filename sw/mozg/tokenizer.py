@@ -6,8 +6,9 @@ tokens are added and nothing is truncated: the ids are those of the text.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +28,14 @@ class TokenizerError(MozgError):
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Text <-> ids in [0, vocabulary). `backend` is None where the checkpoint has no tokenizer files: then
-    every use of text raises TokenizerError, and ids still work everywhere else."""
+    """Text <-> ids in [0, vocabulary). `backend` is None where the checkpoint has no tokenizer files, or has ones
+    that cannot be used (`error` says why): then every use of text raises TokenizerError, and ids still work
+    everywhere else."""
 
     backend: tokenizers.Tokenizer | None
     vocabulary: int
     path: Path
+    error: str | None = None
 
     @property
     def available(self) -> bool:
@@ -41,7 +44,14 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, each in [0, vocabulary). A character that the tokenizer does not know becomes
         whatever its files say (the shipped character model: a space). Raises TokenizerError."""
-        ids = self._backend("encode").encode(text, add_special_tokens=False).ids
+        backend = self._backend("encode")
+        try:
+            with _library_errors():
+                ids = backend.encode(text, add_special_tokens=False).ids
+        except ValueError as error:
+            raise TokenizerError(
+                f"{self.path}: the tokenizer cannot encode the text ({error}); use token ids"
+            ) from None
         beyond = next((token for token in ids if token >= self.vocabulary), None)
         if beyond is not None:
             raise TokenizerError(
@@ -75,6 +85,8 @@ class Tokenizer:
         return TextStream(self)
 
     def _backend(self, verb: str) -> tokenizers.Tokenizer:
+        if self.error is not None:
+            raise TokenizerError(self.error)
         if self.backend is None:
             raise TokenizerError(
                 f"{self.path} has no tokenizer.json and no vocab.json with merges.txt, so it cannot {verb} "
@@ -119,21 +131,29 @@ class TextStream:
 
 def load_tokenizer(path: Path, vocabulary: int) -> Tokenizer:
     """The tokenizer of a checkpoint directory for a model of `vocabulary` ids; one without a backend where
-    there are no tokenizer files. Raises TokenizerError for files that cannot be used."""
-    backend = None
-    if (path / "tokenizer.json").exists():
-        backend = _from_tokenizer_json(path / "tokenizer.json")
-    elif (path / "vocab.json").exists() or (path / "merges.txt").exists():
-        backend = _from_vocabulary_and_merges(path)
-    return Tokenizer(backend, vocabulary, path)
+    there are no tokenizer files, or where they cannot be used: its first use of text says why."""
+    backend, error = None, None
+    try:
+        if (path / "tokenizer.json").exists():
+            backend = _from_tokenizer_json(path / "tokenizer.json")
+        elif (path / "vocab.json").exists() or (path / "merges.txt").exists():
+            backend = _from_vocabulary_and_merges(path)
+    except TokenizerError as found:
+        error = str(found)
+    return Tokenizer(backend, vocabulary, path, error)
 
 
 def _from_tokenizer_json(path: Path) -> tokenizers.Tokenizer:
     try:
-        backend = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more specific
+        with _library_errors():
+            model = json.loads(path.read_text(encoding="utf-8"))["model"]
+            if model.get("type", "BPE") == "BPE":
+                pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model.get("merges", ())]
+                _check_merges(model.get("vocab", {}), pairs, model.get("continuing_subword_prefix") or "")
+            backend = tokenizers.Tokenizer.from_file(str(path))
+    except ValueError as error:
         raise TokenizerError(
-            f"{path}: not a tokenizer that the tokenizers library reads ({_one_line(error)}); "
+            f"{path}: not a tokenizer that the tokenizers library reads ({error}); "
             "save it again with its save_pretrained"
         ) from None
     # The file may hold the settings of its training; the text must come through whole.
@@ -152,14 +172,16 @@ def _from_vocabulary_and_merges(path: Path) -> tokenizers.Tokenizer:
             "save the tokenizer as tokenizer.json (a fast tokenizer's save_pretrained writes it)"
         )
     try:
-        bpe = models.BPE.from_file(str(path / "vocab.json"), str(path / "merges.txt"))
-        settings = path / "tokenizer_config.json"
-        options = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
-        prefix_space = bool(options.get("add_prefix_space", False))
-    except Exception as error:  # the library raises nothing more specific
+        with _library_errors():
+            files = str(path / "vocab.json"), str(path / "merges.txt")
+            _check_merges(*models.BPE.read_file(*files))
+            bpe = models.BPE.from_file(*files)
+            settings = path / "tokenizer_config.json"
+            options = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
+            prefix_space = bool(options.get("add_prefix_space", False))
+    except ValueError as error:
         raise TokenizerError(
-            f"{path}: vocab.json and merges.txt are not a byte-level BPE vocabulary ({_one_line(error)}); "
-            "download them again"
+            f"{path}: vocab.json and merges.txt are not a byte-level BPE vocabulary ({error}); download them again"
         ) from None
     backend = tokenizers.Tokenizer(bpe)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
@@ -169,8 +191,27 @@ def _from_vocabulary_and_merges(path: Path) -> tokenizers.Tokenizer:
     return backend
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _check_merges(vocabulary: Mapping[str, int], merges: Iterable[Sequence[str]], prefix: str = "") -> None:
+    """ValueError for a merge whose tokens are not all in the vocabulary: the library panics at some of them."""
+    for pair in merges:
+        if len(pair) != 2:
+            continue  # the library says what is wrong with it
+        first, second = pair
+        for token in (first, second, first + second.removeprefix(prefix)):
+            if token not in vocabulary:
+                raise ValueError(f"the merge {first!r} {second!r} has {token!r}, which is not in the vocabulary")
+
+
+@contextlib.contextmanager
+def _library_errors() -> Iterator[None]:
+    """What the library raises, which is nothing more specific than Exception or a Rust panic, as ValueError."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        named = "" if type(error) is Exception or isinstance(error, ValueError) else type(error).__name__
+        raise ValueError(" ".join(f"{named} {error}".split())) from None
 
 
 def byte_level_bpe(text: Sequence[str], vocabulary: int) -> tokenizers.Tokenizer:
