@@ -1,10 +1,11 @@
 """Quantised operands of all rows, their full bits, and their way into the rows."""
 
-from myhdl import ConcatSignal, Signal, always, always_comb, always_seq, instances, intbv
+from myhdl import ConcatSignal, Signal, always, always_comb, always_seq, concat, instances, intbv
 
+from rtl.array.operand_bank import BANK_WORDS, operand_bank
 from rtl.array.operand_loader import operand_loader
 from rtl.common.config import ChipConfig, bits_for
-from rtl.common.ram import ram
+from rtl.common.ram import address_bits, ram
 from rtl.convert import module
 
 
@@ -29,7 +30,7 @@ def operand_store(
     loading,
     config: ChipConfig,
 ):
-    """Operand RAM addressed [block][row][word], a scale RAM [block][row], and a full bit a block.
+    """Operand RAM in banks, addressed [block][row][word], a scale RAM [block][row], and a full bit a block.
 
     Ports: clk, rst; request: see operand_loader; operand_write with operand_block, _row, _word, _data (V bytes),
     _scale (the same with every word of a block); operand_fill: this write completes the block for all rows;
@@ -42,7 +43,6 @@ def operand_store(
     read_block = Signal(intbv(0)[bits_for(blocks) :])
     read_row = Signal(intbv(0)[bits_for(rows) :])
     read_word = Signal(intbv(0)[bits_for(words) :])
-    data_1 = Signal(intbv(0)[8 * config.lanes :])
     scale_1 = Signal(intbv(0)[8:])
 
     def address(block, row, word=None):
@@ -56,13 +56,25 @@ def operand_store(
     )
     scale_write_address, scale_read_address = address(operand_block, operand_row), address(read_block, read_row)
 
+    depth, width = blocks * rows * words, 8 * config.lanes
+    bank_depth = min(depth, BANK_WORDS)
+    banks, low = -(-depth // bank_depth), address_bits(bank_depth)
+    bank_bits, high = address_bits(banks), address_bits(depth)
+    if banks > 8:
+        raise ValueError(f"operand RAM of {depth} words: at most {8 * BANK_WORDS}")
     # Where a block is one word, there is nothing to address in it.
     write_enable, fetch = [Signal(bool(0)) for _ in range(2)]
+    write_banks, fetch_banks = [Signal(intbv(0)[banks:]) for _ in range(2)]
+    write_place, read_place = [Signal(intbv(0)[low:]) for _ in range(2)]
+    bank_write = [write_banks(i) for i in range(banks)] if banks > 1 else [write_enable]
+    bank_fetch = [fetch_banks(i) for i in range(banks)] if banks > 1 else [fetch]
 
     @always_comb
     def enable():
         write_enable.next = operand_write & (operand_word <= word_end)
         fetch.next = read_enable & (read_word <= word_end)
+        write_place.next = write_address[low:]
+        read_place.next = read_address[low:]
 
     loader = operand_loader(
         clk,
@@ -81,17 +93,57 @@ def operand_store(
         loading,
         config=config,
     )
-    operands = ram(
-        clk,
-        write_enable,
-        write_address,
-        operand_data,
-        fetch,
-        read_address,
-        data_1,
-        depth=blocks * rows * words,
-        width=8 * config.lanes,
-    )
+    data = [Signal(intbv(0)[width:]) for _ in range(banks)] if banks > 1 else [load_data]
+    operands = [
+        operand_bank(
+            clk,
+            bank_write[i],
+            write_place,
+            operand_data,
+            bank_fetch[i],
+            read_place,
+            advance,
+            data[i],
+            depth=bank_depth,
+            width=width,
+        )
+        for i in range(banks)
+    ]
+    if banks > 1:
+        bank_1, bank_2 = [Signal(intbv(0)[4:]) for _ in range(2)]
+        spare = 4 - bank_bits
+        unused_bank = Signal(bool(0))
+        all_data = ConcatSignal(*reversed(data))
+
+        @always_comb
+        def choose_bank():
+            write_banks.next = 0
+            fetch_banks.next = 0
+            if write_enable:
+                write_banks.next = 1 << write_address[high:low]
+            if fetch:
+                fetch_banks.next = 1 << read_address[high:low]
+
+        @always(clk.posedge)
+        def follow_bank():
+            if fetch:
+                bank_1.next = concat(intbv(0)[spare:], read_address[high:low])
+            if advance:
+                bank_2.next = bank_1
+
+        @always_comb
+        def take_bank():
+            unused_words = intbv(0)[banks * width :]
+            unused_words[:] = all_data
+            if bank_2[0]:
+                unused_words[:] = unused_words >> width
+            if bank_2[1]:
+                unused_words[:] = unused_words >> (2 * width)
+            if bank_2[2]:
+                unused_words[:] = unused_words >> (4 * width)
+            load_data.next = unused_words[width:]
+            unused_bank.next = bank_2[3]
+
     scales = ram(
         clk,
         write_enable,
@@ -107,7 +159,6 @@ def operand_store(
     @always(clk.posedge)
     def register():
         if advance:
-            load_data.next = data_1
             load_scale.next = scale_1
 
     @always_seq(clk.posedge, reset=rst)
