@@ -1,7 +1,8 @@
 """`make costs`: what each choice of a chip costs in gates and RAM bits, beside what it buys in cycles per token.
 
 The chip as it is, and with one choice changed at a time: twice the rows, the bus, the lanes. Gates are Yosys' generic
-ones, so no library is needed; with --liberty a second table takes a row of the array apart, in gate equivalents.
+ones, so no library is needed, and levels are the longest chain of them in any module; with --liberty a second table
+takes a row of the array apart, in gate equivalents, and --clocks maps every choice for its MHz, minutes each.
 Cycles: GPT-2 124M at context 512 by the cycle model, decode of one sequence and prefill, DDR4.
 """
 
@@ -13,6 +14,11 @@ import sys
 import time
 from pathlib import Path
 
+from mozg.compiler import compile_shape
+from mozg.cycle_model import predict_decode, predict_prefill
+from mozg.errors import MozgError
+from mozg.layout import FORMATS
+from mozg.shapes import parse_shape
 from rtl.common.config import BLOCK, ChipConfig
 from rtl.convert import HierarchyError
 from verif import benches
@@ -68,14 +74,6 @@ def changes(chip: str) -> dict[str, str]:
 def cycles(config: ChipConfig, weights: str) -> tuple[int, int] | None:
     """Cycles a token of GPT-2 124M by the cycle model: decode, prefill. None where the model does not fit the chip."""
     try:
-        from mozg.cycle_model import predict_decode, predict_prefill
-    except ImportError:
-        return None
-    from mozg.compiler import compile_shape
-    from mozg.errors import MozgError
-    from mozg.shapes import parse_shape
-
-    try:
         image = compile_shape(parse_shape("gpt2-124m"), config, weights)
     except MozgError:
         return None
@@ -83,31 +81,68 @@ def cycles(config: ChipConfig, weights: str) -> tuple[int, int] | None:
     return round(predict_decode(image, CONTEXT).cycles), round(sum(step.cycles for step in steps) / CONTEXT)
 
 
-def chips(chip: str) -> str:
-    """The table of whole chips."""
-    rows: list[list[object]] = []
-    base = 0
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A chip with one choice changed. cycles: a token, by (weights, kind of step); empty where 124M does not fit."""
+
+    what: str
+    gates: int
+    flip_flops: int
+    memory_bits: int
+    levels: int
+    deepest: str
+    megahertz: float | None
+    cycles: dict[tuple[str, str], int]
+
+
+def choice(what: str, name: str, library: Library | None, megahertz: float) -> Choice:
+    """Measure a chip; its clock only with a library."""
+    design = whole_chip(name)
+    figures = measure(design, OUT / "generic" / design.top)
+    gates, flip_flops, bits = (
+        sum(f.instances * getattr(f, key) for f in figures) for key in ("gates", "flip_flops", "memory_bits")
+    )
+    deepest = max(figures, key=lambda f: f.levels)
+    clock = asic.run(design, library, [], megahertz, True, lambda _: None).megahertz if library else None
+    # A larger context needs no other cycles; 124M does not fit into every chip.
+    config = dataclasses.replace(chip_configuration(name), context=max(1024, chip_configuration(name).context))
+    found = {}
+    for weights in FORMATS:
+        if both := cycles(config, weights):
+            found |= dict(zip(((weights, "decode"), (weights, "prefill")), both, strict=True))
+    source = design.modules[deepest.name].block.rsplit(".", 1)[-1]
+    return Choice(what, gates, flip_flops, bits, deepest.levels, source, clock, found)
+
+
+def chips(chip: str, library: Library | None = None, megahertz: float = 250) -> str:
+    """The tables of whole chips: sizes and cycles a token, then what area and time make together."""
+    found: list[Choice] = []
+    lines: list[str] = []
     for what, name in changes(chip).items():
         try:
-            design = whole_chip(name)
+            found.append(choice(what, name, library, megahertz))
         except HierarchyError:
-            rows.append([f"{what}: the RTL does not convert", *[None] * 9])
-            continue
-        figures = measure(design, OUT / "generic" / design.top)
-        gates, flip_flops, bits = (
-            sum(f.instances * getattr(f, key) for f in figures) for key in ("gates", "flip_flops", "memory_bits")
-        )
-        base = base or gates
-        # A larger context needs no other cycles; 124M does not fit into every chip.
-        config = dataclasses.replace(chip_configuration(name), context=max(1024, chip_configuration(name).context))
-        row: list[object] = [what, gates, f"{100 * (gates / base - 1):+.1f} %", flip_flops, round(bits / 1024)]
-        for weights in ("mxint8", "mxfp4"):
-            row += list(cycles(config, weights) or (None, None))
-        decode = row[5]
-        row.append(round(gates * decode / 1e9) if isinstance(decode, int) else None)
-        rows.append(row)
-    heads = ("choice", "gates", "change", "flip-flops", "RAM kbit", "decode", "prefill", "decode MXFP4")
-    return table((*heads, "prefill MXFP4", "gates x decode / 1e9"), rows)
+            lines.append(f"{what}: the RTL does not convert")
+    keys = [(weights, kind) for weights in FORMATS for kind in ("decode", "prefill")]
+    heads = [f"{kind} {weights}" for weights, kind in keys]
+    base = found[0]
+    sizes: list[list[object]] = []
+    products: list[list[object]] = []
+    for one in found:
+        row = [one.what, one.gates, f"{100 * (one.gates / base.gates - 1):+.1f} %", one.flip_flops]
+        row += [round(one.memory_bits / 1024), f"{one.levels} {one.deepest}"]
+        row += [one.megahertz] if library else []
+        sizes.append([*row, *(one.cycles.get(key) for key in keys)])
+        product = {key: one.gates * cycles / 1e9 for key, cycles in one.cycles.items()}
+        if one is base:
+            products.append([one.what, *(round(product[key]) if key in product else None for key in keys)])
+        else:
+            change = {key: value / base.gates / base.cycles[key] * 1e9 - 1 for key, value in product.items()}
+            products.append([one.what, *(f"{100 * change[key]:+.0f} %" if key in change else None for key in keys)])
+    mhz = ("MHz",) if library else ()
+    first = table(("choice", "gates", "change", "flip-flops", "RAM kbit", "levels", *mhz, *heads), sizes)
+    second = table(("gates x cycles / 1e9", *heads), products)
+    return "\n".join([*lines, first, "", second])
 
 
 def plain(name: str, text: str, library: Library, megahertz: float) -> tuple[float, float]:
@@ -153,12 +188,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--chip", default="server", help="a preset")
     parser.add_argument("--liberty", help="standard cells, for the table of a row")
     parser.add_argument("--clock", type=float, default=250, help="MHz (default: 250)")
+    parser.add_argument("--clocks", action="store_true", help="with --liberty: map every choice, and time it")
     parser.add_argument("--row-only", action="store_true", help="only the table of a row")
     options = parser.parse_args(arguments)
     start = time.monotonic()
     try:
         if not options.row_only:
-            print(chips(options.chip))
+            clocked = Library(Path(options.liberty)) if options.clocks and options.liberty else None
+            print(chips(options.chip, clocked, options.clock))
             print(f"cycles a token of GPT-2 124M, context {CONTEXT}, by the cycle model; gates by {yosys.version()}")
         if options.liberty:
             print(row_of_the_array(Library(Path(options.liberty)), options.clock))
