@@ -59,11 +59,15 @@ def test_sizes_are_known_before_compiling(chip: str, weights: str, shape: dict) 
     assert sizes.useful <= sizes.streamed
 
 
-def test_step_that_does_not_sample_reads_no_head() -> None:
+def test_step_that_does_not_sample_ends_with_the_keys_of_the_last_layer() -> None:
     found = image("edge")
-    head = bandwidth.matrix_bytes(output_blocks=3, k_blocks=2, mxfp4=False, bias=False)
-    norm = 2 * 2 * 128
-    assert bandwidth.step_bytes(found, [1]) - bandwidth.step_bytes(found, [1], samples=False) == head + norm
+    left_out = [i for i in found.program if i.fields.get("sampling_only")]
+    last = found.config.layers - 1
+    names = [f"layer{last}.{name}" for name in ("q", "attention", "attention.out", "ln_2", "mlp.in", "mlp.out")]
+    assert [i.name for i in left_out] == [*names, "ln_f", "lm_head"]
+    weights = sum(bandwidth.weight_bytes(i.fields, i.opcode) for i in left_out)
+    cache = bandwidth.kv_token_bytes(left_out[1].fields["head_blocks"], found.config.heads)
+    assert bandwidth.step_bytes(found, [1]) - bandwidth.step_bytes(found, [1], samples=False) == weights + cache
 
 
 def test_ideal_reader_loses_refreshes_only() -> None:

@@ -119,6 +119,18 @@ def test_infinity_in_the_embedding_is_a_row_error_of_that_row_only(driver, image
     assert driver.step([Row(1, 0, 3, sample=True)]).tokens[0][0] is not None
 
 
+def test_what_only_sampled_tokens_need_is_no_fault_of_other_rows(driver, image, expected):
+    """Else a fault would hang on whether some other sequence samples in the same step."""
+    address = address_of(image, f"layer{image.config.layers - 1}.mlp.out.bias")
+    saved = driver.device.read_memory(address, 4)
+    driver.device.write_memory(address, np.array([np.inf], dtype="<f4").view(np.uint8))
+    assert driver.run([Row(0, 0, 5), Row(0, 1, 6)]).faults == [None, None]
+    found = driver.run([Row(0, 0, 5), Row(1, 0, 5, sample=True)]).faults
+    assert found[0] is None and "infinity or NaN" in found[1]
+    driver.device.write_memory(address, saved)
+    assert driver.step([Row(0, 2, 7, sample=True)]).tokens[0][0] == expected[0]
+
+
 @pytest.mark.parametrize(
     ("offset", "value", "code"),
     [(0, 0x7F, ErrorCode.OPCODE), (64 + 8, 0xFF, ErrorCode.WINDOW)],

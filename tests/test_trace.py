@@ -95,7 +95,7 @@ def test_engines_show_the_instructions_that_concern_them_in_order(recorded, step
     assert written == [f"layer{i}.{which}" for i in range(SHAPE["layers"]) for which in "vk"]
     heads = [s.name for s in found["vector unit: thread D"] if s.name.startswith(("score", "values"))]
     sequences = len({row.slot for row in rows})
-    assert len(heads) == 2 * SHAPE["layers"] * SHAPE["heads"] * sequences
+    assert len(heads) == 2 * len(program(Opcode.ATTEND)) * SHAPE["heads"] * sequences
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -25,6 +25,7 @@ def array(
     rst,
     row_active,
     any_sample,
+    step_start,
     pass_count,
     pass_mask,
     pass_tokens,
@@ -66,8 +67,8 @@ def array(
     """Work through MATMUL and ATTEND: beats times operand blocks, summed in FP32 in accumulator banks.
 
     Ports as in rtl/README.md, "Interfaces between engines": clk, rst; rows of the step (row_active, any_sample,
-    pass_*); instruction stream, idle; four events, at most one of them 1 in each cycle, and what
-    stall_operand waits for; beats; operands;
+    pass_*); step_start (pulse, while idle): operand blocks are empty; instruction stream, idle; four events, at most
+    one of them 1 in each cycle, and what stall_operand waits for; beats; operands;
     V scales; accumulators.
 
     Not here: what happens to sums (rtl/vector), what beats are fetched (rtl/memory).
@@ -187,6 +188,7 @@ def array(
     store = operand_store(
         clk,
         rst,
+        step_start,
         requests_out,
         operand_write,
         operand_block,

@@ -13,6 +13,7 @@ from rtl.convert import module
 def operand_store(
     clk,
     rst,
+    step_start,
     request,
     operand_write,
     operand_block,
@@ -32,7 +33,8 @@ def operand_store(
 ):
     """Operand RAM in banks, addressed [block][row][word], a scale RAM [block][row], and a full bit a block.
 
-    Ports: clk, rst; request: see operand_loader; operand_write with operand_block, _row, _word, _data (V bytes),
+    Ports: clk, rst; step_start (pulse): no block is full, whatever the step before has left; request: see
+    operand_loader; operand_write with operand_block, _row, _word, _data (V bytes),
     _scale (the same with every word of a block); operand_fill: this write completes the block for all rows;
     operand_full (a bit a block, set a cycle after the fill, cleared when a request has emptied it); switch_1,
     load_enable, load_data, load_scale, operand_ready: to the rows, loading: see operand_loader.
@@ -167,5 +169,7 @@ def operand_store(
             operand_full.next[operand_block] = True
         if clear:
             operand_full.next[read_block] = False
+        if step_start:
+            operand_full.next = 0
 
     return instances()

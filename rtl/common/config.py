@@ -84,7 +84,16 @@ PRESETS = {
         ChipConfig("tiny", 2, 1, 2, 128, vector_blocks=16, operand_blocks=64, ring_words=1024),
         ChipConfig("edge", 4, 1, 4, 1024, vector_blocks=64, operand_blocks=256, ring_words=4096),
         ChipConfig(
-            "server", 16, 2, 32, 1024, vector_blocks=128, operand_blocks=512, ring_words=8192, packed_multiplier=False
+            "server",
+            16,
+            2,
+            32,
+            1024,
+            vector_blocks=128,
+            operand_blocks=512,
+            ring_words=8192,
+            fifo_beats=1024,
+            packed_multiplier=False,
         ),
     )
 }

@@ -385,6 +385,7 @@ def mozg(
         rst=engine_reset,
         row_active=row_active,
         any_sample=any_sample,
+        step_start=fetch_start,
         pass_count=pass_count,
         pass_mask=pass_mask,
         pass_tokens=pass_tokens,

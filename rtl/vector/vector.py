@@ -103,6 +103,7 @@ def vector(
         first_l + 8,
     )
 
+    sampling_bit = FIELDS["sampling_only"].bit
     active = Signal(intbv(0)[512:])
     constant_a, constant_b, count = [Signal(intbv(0)[32:]) for _ in range(3)]
     first_exponent = Signal(intbv(0)[8:])
@@ -112,6 +113,7 @@ def vector(
     ring_a_free, ring_b_free, pipeline_busy, busy_d, busy_s = [Signal(bool(0)) for _ in range(5)]
     ring_free_blocks = Signal(intbv(0)[16:])
     free_blocks = Signal(intbv(0)[free_bits:])
+    found_fault = Signal(intbv(0)[config.rows :])
     sink = unused(ring_free_blocks, 16)
 
     threads = issue(
@@ -210,10 +212,17 @@ def vector(
         logits_word=logits_word,
         logits_data=logits_data,
         sample_token=sample_token,
-        row_fault=row_fault,
+        row_fault=found_fault,
         vector_beat=vector_beat,
         config=config,
     )
+
+    # What only sampled tokens need is no fault of other rows: a step without a row that samples leaves it out.
+    @always_comb
+    def choose_faults():
+        row_fault.next = found_fault
+        if active[sampling_bit]:
+            row_fault.next = found_fault & row_sample
 
     @always_comb
     def unpack():

@@ -1,7 +1,8 @@
 """Checkpoint + chip -> memory image: weights in the order in which they are consumed, and the program of one step.
 
 The order of instructions is the schedule (design: "order is the schedule"): V and K before Q, so that the new keys and
-values are in memory when the scores need them; attention heads interleave inside ATTEND.
+values are in memory when the scores need them; attention heads interleave inside ATTEND. What only a sampled token
+needs, everything behind the last layer's keys and values, is left out of steps in which no row samples.
 """
 
 from __future__ import annotations
@@ -179,6 +180,7 @@ def _layer(build: _Builder, checkpoint: Checkpoint, index: int, plan: Plan, kv: 
     normed, query = 0, width
     output, weight = query + plan.attention_blocks, query + 2 * plan.attention_blocks
     hidden = width
+    sampling = {"sampling_only": 1} if index + 1 == config.layers else {}
     cache = {
         "head_blocks": plan.head_blocks,
         "heads": heads,
@@ -198,7 +200,7 @@ def _layer(build: _Builder, checkpoint: Checkpoint, index: int, plan: Plan, kv: 
     build.norm(f"{name}.ln_1", layer.ln_1, config.epsilon, plan, source=0, destination=normed)
     project("v", Epilogue.VALUE, destination=width, **cache)
     project("k", Epilogue.KEY, **cache)
-    project("q", Epilogue.QUANTIZE, destination=query, consume=1)
+    project("q", Epilogue.QUANTIZE, destination=query, consume=1, **sampling)
     build.emit(
         f"{name}.attention",
         Opcode.ATTEND,
@@ -208,6 +210,7 @@ def _layer(build: _Builder, checkpoint: Checkpoint, index: int, plan: Plan, kv: 
         constant_a=_bits(math.log2(math.e) * config.attention_scale(index)),
         heads_per_kv=1,
         **cache,
+        **sampling,
     )
     build.matmul(
         f"{name}.attention.out",
@@ -218,8 +221,9 @@ def _layer(build: _Builder, checkpoint: Checkpoint, index: int, plan: Plan, kv: 
         source=output,
         destination=0,
         consume=1,
+        **sampling,
     )
-    build.norm(f"{name}.ln_2", layer.ln_2, config.epsilon, plan, source=0, destination=normed)
+    build.norm(f"{name}.ln_2", layer.ln_2, config.epsilon, plan, source=0, destination=normed, **sampling)
     build.matmul(
         f"{name}.mlp.in",
         layer.mlp_in.weight.T,
@@ -231,6 +235,7 @@ def _layer(build: _Builder, checkpoint: Checkpoint, index: int, plan: Plan, kv: 
         consume=1,
         activate=1,
         first_exponent=tables.ACTIVATIONS[config.activation].first_exponent,
+        **sampling,
     )
     build.matmul(
         f"{name}.mlp.out",
@@ -241,6 +246,7 @@ def _layer(build: _Builder, checkpoint: Checkpoint, index: int, plan: Plan, kv: 
         source=hidden,
         destination=0,
         consume=1,
+        **sampling,
     )
 
 

@@ -172,7 +172,8 @@ class Machine:
             self.instructions += 1
             if fields["opcode"] == Opcode.END:
                 return self._end_step(step)
-            if not (fields["sampling_only"] and not self.sampling.size):
+            self.needed = self.sampling if fields["sampling_only"] else self.active
+            if self.needed.size:
                 self._execute[Opcode(fields["opcode"])](fields)
             index += 1
 
@@ -200,11 +201,11 @@ class Machine:
     # Storing results
 
     def _check(self, rows: NDArray, values: Float32, axis: int) -> Float32:
-        """Infinity or NaN is the row's numeric fault; `axis` is the axis of rows."""
+        """Infinity or NaN is the numeric fault of a row that needs the result; `axis` is the axis of rows."""
         bad = ~np.isfinite(values)
         if bad.any():
             bad = np.moveaxis(bad, axis, 0).reshape(len(rows), -1).any(axis=1)
-            self.faults[rows[bad]] |= 1 << RowFault.NUMERIC
+            self.faults[np.intersect1d(rows[bad], self.needed)] |= 1 << RowFault.NUMERIC
         return values
 
     def _store_operands(self, block: int, rows: NDArray, values: Float32) -> None:

@@ -40,6 +40,7 @@ def ports(config: ChipConfig) -> dict[str, object]:
         "rst": ResetSignal(0, active=1, isasync=False),
         "row_active": word(rows),
         "any_sample": bit(),
+        "step_start": bit(),
         "pass_count": word(bits_for(rows + 1)),
         "pass_mask": word(rows * rows),
         "pass_tokens": word(rows * token_bits),
@@ -120,6 +121,7 @@ class Bench:
             getattr(dut, name).value = 0
         token_bits = bits_for(self.config.context) + 1
         dut.any_sample.value = 0
+        dut.step_start.value = 0
         dut.row_active.value = self.plan.row_active
         dut.pass_count.value = len(self.plan.passes)
         dut.pass_mask.value = sum(m << (i * self.config.rows) for i, (m, _) in enumerate(self.plan.passes))
@@ -301,6 +303,26 @@ async def a_consumed_block_is_used_again(dut) -> None:
     for _ in range(4):
         reference.matmul(False, groups=1, k_blocks=1, source=7, consume=True)
     await run(dut, reference, operand=0.2)
+
+
+@cocotb.test()
+async def blocks_that_a_step_left_full_are_empty_in_the_next(dut) -> None:
+    config = chip()
+    reference = Reference(config, np.random.default_rng(SEED))
+    reference.begin_step([(1, 1)])
+    bench = Bench(dut, reference.plan, config, np.random.default_rng(SEED))
+    await bench.reset()
+    blocks = [0, 5, config.operand_blocks - 1]
+    for block in blocks:
+        dut.operand_write.value = dut.operand_fill.value = 1
+        dut.operand_block.value = block
+        await FallingEdge(dut.clk)
+    dut.operand_write.value = dut.operand_fill.value = 0
+    assert int(dut.operand_full.value) == sum(1 << block for block in blocks)
+    dut.step_start.value = 1
+    await FallingEdge(dut.clk)
+    dut.step_start.value = 0
+    assert int(dut.operand_full.value) == 0
 
 
 @cocotb.test()
