@@ -12,7 +12,7 @@ from mozg.cli import main
 from mozg.compiler import compile_shape
 from mozg.device.memory import DDR4
 from mozg.measure import Meter, StepCost, measure_attention, random_image
-from mozg.perf import attention_products, matrix_products, peak_products, report, streamed_beats
+from mozg.perf import attention_products, matrix_products, products_per_beat, report, streamed_beats
 from mozg.shapes import parse_shape
 from rtl.common.config import PRESETS
 from rtl.common.registers import CAUSES
@@ -30,8 +30,9 @@ def test_products_of_matrices_are_counted_in_blocks_and_the_head_for_sampling_ro
     head = 128 * 96  # 100 ids in whole blocks of 32
     assert matrix_products(shape, cost("decode", 1, (50,))) == layers + head
     assert matrix_products(shape, cost("decode", 2, (50, 50))) == 2 * (layers + head)
+    cached = layers // 2 + 2 * 96 * 96  # where no row samples, the last layer ends with its keys and values
     assert matrix_products(shape, cost("prefill", 2, (50,))) == 2 * layers + head
-    assert matrix_products(shape, cost("prefill", 2, (50,), samples=False)) == 2 * layers
+    assert matrix_products(shape, cost("prefill", 2, (50,), samples=False)) == 2 * cached
 
 
 def test_products_of_attention_leave_out_what_a_row_does_not_look_at():
@@ -39,13 +40,14 @@ def test_products_of_attention_leave_out_what_a_row_does_not_look_at():
     a_token = 2 * 2 * 96  # layers, keys and values, channels
     assert attention_products(shape, cost("decode", 2, (50, 50))) == 100 * a_token
     assert attention_products(shape, cost("prefill", 2, (50,))) == (50 + 49) * a_token
+    assert attention_products(shape, cost("prefill", 2, (50,), samples=False)) == (50 + 49) * a_token // 2
     whole = sum(attention_products(shape, cost("prefill", 2, (length,))) for length in (2, 4, 6, 8))
     assert whole == sum(range(1, 9)) * a_token
 
 
 def test_products_possible_in_a_beat_are_those_of_the_chip():
     for chip, weights, products in (("tiny", "mxint8", 64), ("edge", "mxfp4", 256), ("server", "mxint8", 1024)):
-        assert peak_products(compile_shape(parse_shape(SHAPE), PRESETS[chip], weights)) == products
+        assert products_per_beat(compile_shape(parse_shape(SHAPE), PRESETS[chip], weights)) == products
 
 
 @pytest.mark.parametrize("weights", ["mxint8", "mxfp4"])
@@ -54,10 +56,10 @@ def test_streamed_beats_are_those_that_the_chip_consumes(weights):
     with Meter(random_image(config, PRESETS["tiny"], weights)) as meter:
         for batch, length in ((1, 1), (1, 33), (2, 64)):
             step = meter.decode(length, batch)
-            matrix, cache, _ = streamed_beats(meter.image, step)
+            matrix, cache, _, cache_scales = streamed_beats(meter.image, step)
             factor = 2 if weights == "mxfp4" else 1
-            scales = matrix // 32 * factor + batch * 2 * -(-length // 32) * 2
-            assert matrix + cache + scales == step.counters["array_beats"]
+            assert cache_scales == batch * 2 * -(-length // 32) * 2
+            assert matrix + cache + matrix // 32 * factor + cache_scales == step.counters["array_beats"]
 
 
 def test_a_report_is_what_its_steps_are():

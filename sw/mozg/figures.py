@@ -69,9 +69,9 @@ def draw_perf(path: Path, image: Image, memory: MemoryConfig, title: str, report
 
 def roofline(axes, image: Image, memory: MemoryConfig, reports: Sequence[Report]) -> None:
     """Useful multiplies a cycle over useful multiplies a byte moved."""
-    from .perf import peak_products
+    from .perf import products_per_beat
 
-    peak, bus = peak_products(image), image.chip.bus_bytes
+    peak, bus = products_per_beat(image), image.chip.bus_bytes
     corner = peak / bus
     low = min([corner, *(each.multiplies_per_byte for each in reports)]) / 4
     high = max([corner, *(each.multiplies_per_byte for each in reports)]) * 4
@@ -129,9 +129,18 @@ def causes(axes, reports: Sequence[Report]) -> None:
     axes.set_ylabel("share of all cycles" + (f" (from {floor:.0%})" if floor else ""))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.grid(axis="x", visible=False)
-    axes.set_title("Causes of all cycles: " + ", ".join(each.kind for each in reports))
+    axes.set_title("Causes of all cycles")
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
+    heading = ", ".join(each.kind for each in reports)
+    axes.legend(
+        handles[::-1],
+        labels[::-1],
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        fontsize=9,
+        title=f"cause: share in {heading}",
+        title_fontsize=9,
+    )
 
 
 def draw_frontiers(path: Path, title: str, choices: Sequence[Choice]) -> None:

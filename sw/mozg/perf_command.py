@@ -18,7 +18,7 @@ from .cycle_model import predict_decode, predict_prefill
 from .device.memory import MEMORIES, MemoryConfig
 from .errors import MozgError
 from .measure import Meter, StepCost, measure_attention, random_image
-from .perf import Report, peak_products, report
+from .perf import Report, products_per_beat, report
 from .shapes import config_of, is_shape
 
 CONTEXT, PROMPT = 512, 64  # unless given, or where the model's context is shorter
@@ -128,7 +128,8 @@ def record(
     }
     if attention:
         cycles, products = attention
-        share = products / (peak_products(image) * cycles * memory.reader_share)
+        # Keys and values are MXINT8 whatever the weights are.
+        share = products / (products_per_beat(image, "mxint8") * cycles * memory.reader_share)
         found["attention"] = {"cycles_a_layer": cycles, "unmasked_products": products, "multiplies_share": share}
     return found
 
@@ -162,6 +163,8 @@ def print_reports(found: dict[str, Any], reports: list[Report]) -> None:
     row("share of the ideal reader", lambda r: f"{r.share_of_ideal:.2%}")
     row("share of the raw bus", lambda r: f"{r.share_of_bus:.2%}")
     row("multiplies done of possible", lambda r: f"{r.multiplies_share:.2%}")
+    if found["weights"] == "mxfp4":
+        row("  if KV were MXFP4 too", lambda r: f"{r.multiplies_share_of_peak:.2%}")
     row("  useful multiplies a cycle", lambda r: f"{r.multiplies_per_cycle:,.1f}")
     out.print(table)
     if "attention" in found:
@@ -186,6 +189,11 @@ def print_reports(found: dict[str, Any], reports: list[Report]) -> None:
             cells += [f"{each.cycles_per_step:,.0f}", f"{sum(each.causes.values()):.2%}"]
         table.add_row("sum", *cells)
         out.print(table)
+        others = ", ".join(f"{each.other_beats:,.0f} in a step of {each.kind}" for each in reports)
+        out.print(
+            "wait memory: refreshes, row misses, latency, writes of keys and values, and beats that the array does not "
+            f"take (biases, norms, embeddings, program): {others}"
+        )
     table = Table(title="\nfor energy, a token", title_justify="left", box=None, padding=(0, 2))
     table.add_column("", style="dim", no_wrap=True)
     for each in reports:
