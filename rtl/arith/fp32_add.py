@@ -49,8 +49,7 @@ def fp32_add(clk, rst, valid_in, a, b, valid_out, y):
 
     # 4: normalised, less the hidden bit.
     sign_4, nan_4, infinite_4, zero_4 = [Signal(bool(0)) for _ in range(4)]
-    exponent_4 = Signal(intbv(0)[8:])
-    coarse_4 = Signal(intbv(0)[3:])
+    exponent_4 = Signal(intbv(0)[10:])  # with its offset, less the nibbles
     fine_4 = Signal(intbv(0)[2:])
     normal_4 = Signal(intbv(0)[27:])
 
@@ -174,8 +173,8 @@ def fp32_add(clk, rst, valid_in, a, b, valid_out, y):
                 moved[:] = concat(moved[27:], "0")
             normal_4.next = moved[27:]
             fine_4.next = fine
-            coarse_4.next = concat(shift16_3, shift8_3, shift4_3)
-            exponent_4.next = exponent_3
+            # 257: the offset, and the sum's top bit is one above that of the larger operand.
+            exponent_4.next = concat("00", exponent_3) + 257 - concat("00000", shift16_3, shift8_3, shift4_3, "00")
             # All shifts: nothing is left. Opposite numbers sum to +0, like ones to their own zero.
             zero_4.next = shift16_3 & shift8_3 & shift4_3
             sign_4.next = sign_3 & (not (opposite_3 & shift16_3 & shift8_3 & shift4_3))
@@ -184,20 +183,27 @@ def fp32_add(clk, rst, valid_in, a, b, valid_out, y):
 
     @always(clk.posedge)
     def round_result():
-        exponent = intbv(0)[10:]
+        exponent = modbv(0)[8:]
+        under = intbv(0)[1:]
+        over = intbv(0)[1:]
         round_up = intbv(0)[1:]
         rounded = modbv(0)[31:]
         magnitude = intbv(0)[31:]
         if valid_4:
-            # 257: the offset, and the sum's top bit is one above that of the larger operand.
-            exponent[:] = concat("00", exponent_4) + 257 - concat("00000", coarse_4, fine_4)
+            # Whether exponent_4 - fine_4 is at most 256, or with the rounding at least 511, is told without waiting for
+            # the difference.
+            exponent[:] = exponent_4[8:] - concat("000000", fine_4)
+            under[0] = (exponent_4[10:2] < 64) | ((exponent_4[10:2] == 64) & (exponent_4[2:] <= fine_4))
+            if exponent_4 == 511:
+                over[0] = (fine_4 == 0) | ((fine_4 == 1) & (normal_4[27:3] == 0xFFFFFF))
+            else:
+                over[0] = (exponent_4 == 510) & (fine_4 == 0) & (normal_4[27:3] == 0xFFFFFF)
             round_up[0] = normal_4[3] & (normal_4[4] | (normal_4[3:] != 0))
-            rounded[:] = concat(exponent[8:], normal_4[27:4]) + round_up
+            rounded[:] = concat(exponent, normal_4[27:4]) + round_up
             magnitude[:] = rounded
-            if zero_4 | (exponent <= 256):
+            if zero_4 | under[0]:
                 magnitude[:] = 0
-            # Whether rounding overflows is told without waiting for its carry.
-            if infinite_4 | (exponent == 511) | ((exponent == 510) & (normal_4[27:3] == 0xFFFFFF)):
+            if infinite_4 | over[0]:
                 magnitude[:] = concat("11111111", "00000000000000000000000")
             if nan_4:
                 y.next = FP32_NAN

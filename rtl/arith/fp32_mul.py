@@ -39,7 +39,10 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
 
     # 3: the upper 36 bits of the product, and whether the lower 12 hold a one.
     sign_3, nan_3, infinite_3, zero_3, lost_3 = [Signal(bool(0)) for _ in range(5)]
-    exponent_3 = Signal(intbv(0)[10:])
+    # The exponent's low bits, as they are and one up for a product of 2 and more; for both, whether it is at most 256,
+    # just 256, at least 511, just 510.
+    low_3, up_3 = [Signal(intbv(0)[8:]) for _ in range(2)]
+    flags_low_3, flags_up_3 = [Signal(intbv(0)[4:]) for _ in range(2)]
     product_3 = Signal(intbv(0)[36:])
 
     @always(clk.posedge)
@@ -109,11 +112,16 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
     @always(clk.posedge)
     def combine():
         middle = intbv(0)[25:]
+        up = modbv(0)[8:]
         if valid_2:
             middle[:] = concat("0", high_low_2) + concat("0", low_high_2)
             product_3.next = concat(high_high_2, low_low_2[36:12]) + concat("00000", middle, "000000")
             lost_3.next = low_low_2[12:] != 0
-            exponent_3.next = exponent_2
+            up[:] = exponent_2[8:] + 1
+            low_3.next = exponent_2[8:]
+            up_3.next = up
+            flags_low_3.next = concat(exponent_2 <= 256, exponent_2 == 256, exponent_2 >= 511, exponent_2 == 510)
+            flags_up_3.next = concat(exponent_2 <= 255, exponent_2 == 255, exponent_2 >= 510, exponent_2 == 509)
             sign_3.next = sign_2
             nan_3.next = nan_2
             infinite_3.next = infinite_2
@@ -121,7 +129,8 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
 
     @always(clk.posedge)
     def round_result():
-        exponent = intbv(0)[10:]
+        exponent = intbv(0)[8:]
+        flags = intbv(0)[4:]
         # 23 bits of fraction, the guard bit last.
         fraction = intbv(0)[24:]
         sticky = intbv(0)[1:]
@@ -129,23 +138,26 @@ def fp32_mul(clk, rst, valid_in, a, b, valid_out, y):
         rounded = modbv(0)[31:]
         magnitude = intbv(0)[31:]
         if valid_3:
-            exponent[:] = exponent_3 + concat("000000000", product_3[35])
+            exponent[:] = low_3
+            flags[:] = flags_low_3
             sticky[0] = lost_3 | (product_3[10:] != 0)
             if product_3[35]:
+                exponent[:] = up_3
+                flags[:] = flags_up_3
                 fraction[:] = product_3[35:11]
                 sticky[0] = sticky[0] | product_3[10]
             else:
                 fraction[:] = product_3[34:10]
             round_up[0] = fraction[0] & (fraction[1] | sticky[0])
-            rounded[:] = concat(exponent[8:], fraction[24:1]) + round_up
+            rounded[:] = concat(exponent, fraction[24:1]) + round_up
             magnitude[:] = rounded
-            if zero_3 | (exponent <= 256):
+            if zero_3 | flags[3]:
                 magnitude[:] = 0
                 # Below 2^-126 there is a bit less to round to: all ones always round up to 2^-126.
-                if (not zero_3) & (exponent == 256) & (fraction[24:1] == 0x7FFFFF):
+                if (not zero_3) & flags[2] & (fraction[24:1] == 0x7FFFFF):
                     magnitude[:] = 0x00800000
             # Whether rounding overflows is told without waiting for its carry.
-            if infinite_3 | (exponent >= 511) | ((exponent == 510) & (fraction == 0xFFFFFF)):
+            if infinite_3 | flags[1] | (flags[0] & (fraction == 0xFFFFFF)):
                 magnitude[:] = concat("11111111", "00000000000000000000000")
             if nan_3:
                 y.next = FP32_NAN

@@ -18,13 +18,13 @@ LOG2 = int(Function.LOG2)
 
 
 @module
-def function_lookup(clk, enable, selector, x, x_exp2, first_exponent, index, z, shift, special, exponent):
+def function_lookup(clk, enable, selector, x, x_early, first_exponent, index, z, shift, special, exponent):
     """The columns of the table 'Functions' in rtl/README.md for one x, two cycles after enable[0].
 
-    enable (2 bits: stage 1, stage 2), selector (Function, stage 1), x (32), x_exp2 (31: what EXP2 takes as abs(x),
-    before the last selection, since EXP2 has the most to do), first_exponent (8, constant in an instruction); index
-    (10), z (32), shift (9, exponent correction + 256), special (2, SPECIAL_*), exponent (8, biased exponent of x for
-    LOG2). It does not read the table.
+    enable (2 bits: stage 1, stage 2), selector (Function, stage 1), x (32), x_early (31: what EXP2 and ACTIVATION take
+    as abs(x), before the last selection, since they have the most to do), first_exponent (8, constant in an
+    instruction); index (10), z (32), shift (9, exponent correction + 256), special (2, SPECIAL_*), exponent (8, biased
+    exponent of x for LOG2). It does not read the table.
     """
     selector_1 = Signal(intbv(0)[3:])
     x_1 = Signal(intbv(0)[32:])
@@ -44,25 +44,25 @@ def function_lookup(clk, enable, selector, x, x_exp2, first_exponent, index, z, 
             nan_1.next = (x[31:23] == 255) & (x[23:] != 0)
             improper_1.next = x[31] | (x[31:23] == 0) | (x[31:23] == 255)
             if selector == EXP2:
-                beyond_1.next = x_exp2[31:23] >= 135
+                beyond_1.next = x_early[31:23] >= 135
                 # Right by 135 - exponent, which needs no subtraction: 7 less its low three bits, and 8 times 16 less
                 # the others. 32 places and more leave nothing. What is known first comes first.
-                fixed[:] = concat("1", x_exp2[23:], "00000000")
-                if not x_exp2[23]:
+                fixed[:] = concat("1", x_early[23:], "00000000")
+                if not x_early[23]:
                     fixed[:] = fixed >> 1
-                if not x_exp2[24]:
+                if not x_early[24]:
                     fixed[:] = fixed >> 2
-                if not x_exp2[25]:
+                if not x_early[25]:
                     fixed[:] = fixed >> 4
-                if x_exp2[26]:
+                if x_early[26]:
                     fixed[:] = fixed >> 8
-                if x_exp2[27] ^ x_exp2[26]:
+                if x_early[27] ^ x_early[26]:
                     fixed[:] = fixed >> 16
-                if (not x_exp2[30]) & (x_exp2[30:26] < 13):
+                if (not x_early[30]) & (x_early[30:26] < 13):
                     fixed[:] = 0
                 magnitude_1.next = fixed[31:]
-            octave[:] = x[31:23] - first_exponent
-            if x[31:23] < first_exponent:
+            octave[:] = x_early[31:23] - first_exponent
+            if x_early[31:23] < first_exponent:
                 code_1.next = 0
             elif octave >= 8:
                 code_1.next = 9
