@@ -6,6 +6,8 @@ from rtl.convert import module
 
 COLLISIONS = "MOZG_RAM_COLLISIONS"
 """Macro for simulations: a ram gives wrong bits where its word must not be used."""
+BLOCK_BITS = 8192
+"""A ram of so many bits is a block RAM, however shallow: as distributed RAM it needs a multiplexer behind."""
 
 
 def address_bits(depth: int) -> int:
@@ -50,8 +52,9 @@ def ram_verilog(
     second = "" if read_stages == 1 else "    read_data <= fetched;\n"
     fetched = "" if read_stages == 1 else f"reg [{width - 1}:0] fetched;\n"
     writes = "write_enable" if parts == 1 else "|write_enable"
+    style = ', ram_style = "block"' if depth * width >= BLOCK_BITS else ""
     return f"""\
-(* no_rw_check *)
+(* no_rw_check{style} *)
 reg [{width - 1}:0] mem [0:{depth - 1}];
 {fetched}{index}
 always @(posedge clk) begin: write
