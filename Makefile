@@ -9,6 +9,13 @@ SEED   ?= 1
 WORKERS ?= auto
 OUT    ?= trained/$(basename $(notdir $(TEXT)))
 
+# A variable as one word of the shell, whatever is in it.
+quote = '$(subst ','\'',$(1))'
+# option,NAME,VALUE: both, or nothing where there is no value.
+option = $(if $(2),$(1) $(call quote,$(2)))
+
+SPACE = GNU make cannot build in a path with a space: $(CURDIR); move the project to a path without one
+
 export YOWASP_CACHE_DIR := $(CURDIR)/build/yowasp
 export PYTHONHASHSEED := 0
 
@@ -45,13 +52,14 @@ $(STAMP): pyproject.toml | packages
 	@touch $@
 
 packages: ## Install the Debian packages that are missing, or say which they are
+	@$(if $(word 2,$(CURDIR)),echo $(call quote,$(SPACE)); exit 1)
 	@.ci/packages
 
 test: $(STAMP) ## Run every test: models, driver, conversion, benches
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n $(call quote,$(WORKERS)) --dist worksteal -m "not slow" $(ARGS)
 
 test-gates: $(STAMP) ## Run netlists of tiny against the RTL: generic gates, and cells of LIBERTY=file; minutes
-	$(BIN)/python -m verif.synth.gates $(if $(LIBERTY),--liberty '$(LIBERTY)') $(ARGS)
+	$(BIN)/python -m verif.synth.gates $(call option,--liberty,$(LIBERTY)) $(ARGS)
 
 lint: $(STAMP) ## Check Python (ruff) and the Verilog (Verilator, Icarus, Yosys)
 	$(BIN)/ruff check .
@@ -63,41 +71,41 @@ format: $(STAMP) ## Format the Python sources
 	$(BIN)/ruff format .
 
 verilog: $(STAMP) ## Write the chip's Verilog to build/verilog/CHIP; CHIP=tiny|edge|server
-	$(BIN)/python -m verif.verilog $(CHIP)
+	$(BIN)/python -m verif.verilog $(call quote,$(CHIP))
 
 sim: $(STAMP) ## Run the whole chip's bench, or BLOCK=name (? lists); SIM=icarus|verilator CHIP= SEED= WAVES=1 ONLY=test
-	$(BIN)/python -m verif.runner $(if $(BLOCK),'$(BLOCK)') $(if $(SIM),--sim $(SIM)) --chip $(CHIP) \
-	    --seed $(SEED) $(if $(WAVES),--waves) $(if $(ONLY),--only '$(ONLY)')
+	$(BIN)/python -m verif.runner $(call option,,$(BLOCK)) $(call option,--sim,$(SIM)) --chip $(call quote,$(CHIP)) \
+	    --seed $(call quote,$(SEED)) $(if $(filter-out 0,$(WAVES)),--waves) $(call option,--only,$(ONLY))
 
 synth: $(STAMP) ## Size and longest path of each module of the chip, or of BLOCK=name, in Yosys; CHIP=
-	@$(BIN)/python -m verif.synth.generic $(if $(BLOCK),'$(BLOCK)') --chip '$(CHIP)'
+	@$(BIN)/python -m verif.synth.generic $(call option,,$(BLOCK)) --chip $(call quote,$(CHIP))
 
 asic: $(STAMP) ## Map the chip, or BLOCK=name, to the cells of LIBERTY=file: area, timing; CHIP= SRAM=folder CLOCK=MHz
-	@test -n "$(LIBERTY)" || { echo "name the standard cells: make asic LIBERTY=file.lib"; exit 1; }
+	@test -n $(call quote,$(LIBERTY)) || { echo "name the standard cells: make asic LIBERTY=file.lib"; exit 1; }
 	@.ci/packages sta=opensta
-	@$(BIN)/python -m verif.synth.asic $(if $(BLOCK),'$(BLOCK)') --chip '$(CHIP)' --liberty '$(LIBERTY)' \
-	    $(if $(SRAM),--sram '$(SRAM)') $(if $(CLOCK),--clock $(CLOCK)) $(ARGS)
+	@$(BIN)/python -m verif.synth.asic $(call option,,$(BLOCK)) --chip $(call quote,$(CHIP)) --liberty $(call quote,$(LIBERTY)) \
+	    $(call option,--sram,$(SRAM)) $(call option,--clock,$(CLOCK)) $(ARGS)
 
 fpga: $(STAMP) $(VENV)/.fpga ## Bitstream of edge, or CHIP=, on a ULX3S; or BLOCK=name routed alone; DEVICE= CLOCK= SEED=
-	@$(BIN)/python -m verif.synth.fpga $(if $(BLOCK),'$(BLOCK)') --chip '$(if $(filter file,$(origin CHIP)),edge,$(CHIP))' \
-	    --seed $(SEED) $(if $(DEVICE),--device $(DEVICE)) $(if $(CLOCK),--clock $(CLOCK)) $(ARGS)
+	@$(BIN)/python -m verif.synth.fpga $(call option,,$(BLOCK)) --chip $(call quote,$(if $(filter file,$(origin CHIP)),edge,$(CHIP))) \
+	    --seed $(call quote,$(SEED)) $(call option,--device,$(DEVICE)) $(call option,--clock,$(CLOCK)) $(ARGS)
 
 $(VENV)/.fpga: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fpga]'
 	@touch $@
 
 costs: $(STAMP) ## What each choice of the server, or CHIP=, costs in gates and buys in cycles; LIBERTY=file: a row in parts
-	@$(BIN)/python -m verif.synth.costs --chip '$(if $(filter file,$(origin CHIP)),server,$(CHIP))' \
-	    $(if $(LIBERTY),--liberty '$(LIBERTY)') $(ARGS)
+	@$(BIN)/python -m verif.synth.costs --chip $(call quote,$(if $(filter file,$(origin CHIP)),server,$(CHIP))) \
+	    $(call option,--liberty,$(LIBERTY)) $(ARGS)
 
 demo: $(STAMP) ## Generate text with a small GPT on the simulated chip; CHIP= (default: edge)
-	$(BIN)/mozg demo $(if $(filter file,$(origin CHIP)),,--chip '$(CHIP)') $(ARGS)
+	$(BIN)/mozg demo $(if $(filter file,$(origin CHIP)),,--chip $(call quote,$(CHIP))) $(ARGS)
 
 train: $(STAMP) ## Train a small GPT on TEXT=file and write its checkpoint to OUT=directory; installs PyTorch
-	@test -f "$(TEXT)" || { echo "name a text that is there: make train TEXT=file.txt"; exit 1; }
+	@test -f $(call quote,$(TEXT)) || { echo "name a text that is there: make train TEXT=file.txt"; exit 1; }
 	@$(BIN)/python -c 'import torch' 2>/dev/null || \
 	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
-	$(BIN)/python -m mozg.train --text "$(TEXT)" --out "$(OUT)" $(ARGS)
+	$(BIN)/python -m mozg.train --text $(call quote,$(TEXT)) --out $(call quote,$(OUT)) $(ARGS)
 
 clean: ## Remove everything that was built, but not .venv
 	rm -rf build .pytest_cache .ruff_cache

