@@ -34,7 +34,7 @@ def test_unknown_simulator_lists_those_that_are():
 
 
 def test_missing_simulator_is_an_error(monkeypatch):
-    monkeypatch.setattr(runner.shutil, "which", lambda tool: None)
+    monkeypatch.setattr(runner.shutil, "which", lambda tool, path=None: None)
     with pytest.raises(runner.SimulationError, match="iverilog is not installed: run `make setup`"):
         runner.run_bench("fifo", "icarus")
 
