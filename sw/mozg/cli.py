@@ -25,7 +25,7 @@ from .device.memory import MEMORIES, MEMORY_HELP
 from .device.serial import BAUD
 from .errors import MozgError
 from .explore import add_arguments as explore_arguments
-from .output import check_writable, write_file
+from .output import Output, check_writable, write_file
 from .shapes import SHAPES
 
 if TYPE_CHECKING:
@@ -317,7 +317,7 @@ def compile_image(options: argparse.Namespace) -> int:
 def info(options: argparse.Namespace) -> int:
     from .info import chip_info, fit_info, model_info
 
-    out = Console(highlight=False, soft_wrap=False)
+    out = Output(highlight=False, soft_wrap=False)
     if options.model is None:
         if options.chip is None:
             raise MozgError("info: give a MODEL, --chip CHIP, or both")

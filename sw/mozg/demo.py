@@ -19,6 +19,7 @@ from .checkpoint import load_checkpoint
 from .device.memory import MEMORIES
 from .driver import Row
 from .llm import LLM, Step, chip_config
+from .output import Output
 from .verify import Lockstep, model_driver
 
 MODEL = "shakespeare"
@@ -32,7 +33,7 @@ class Display:
         self.text, self.prompt, self.total = "", prompt, total
         self.done, self.cycles = 0, 0.0
         self.started = time.monotonic()
-        console = Console()
+        console = Output()
         self.live = Live(console=console, auto_refresh=False, vertical_overflow="visible")
         self.on_terminal = console.is_terminal
         self.notes = Console(stderr=True, highlight=False)

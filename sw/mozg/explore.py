@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from rtl.common.config import BLOCK, ChipConfig
@@ -26,6 +25,7 @@ from .device.memory import MEMORIES, MemoryConfig
 from .errors import MozgError
 from .fit import Plan
 from .measure import decode_rows, prefill_rows
+from .output import Output, write_file
 from .shapes import config_of
 
 ROWS, BUS, LANES, FIFO = (2, 4, 8, 16, 32), (256, 512, 1024), (2, 4, 8, 16, 32), (512,)
@@ -192,8 +192,6 @@ def run(options: argparse.Namespace, progress: Callable[[int, int], None]) -> in
     title = f"{options.model}, {options.weights}, {options.memory}, context {context}, prompt {prompt}, cycle model"
     print_frontiers(title, choices)
     if options.json:
-        from .output import write_file
-
         write_file(Path(options.json), (json.dumps(record(title, choices), indent=1) + "\n").encode())
     if options.plot:
         from .figures import draw_frontiers
@@ -219,7 +217,7 @@ def rows_of(choices: Sequence[Choice]) -> Iterator[tuple[str, Choice]]:
 
 
 def print_frontiers(title: str, choices: Sequence[Choice]) -> None:
-    out = Console(highlight=False)
+    out = Output(highlight=False)
     table = Table(title=f"{title}: {len(choices)} chips", title_justify="left", box=None, padding=(0, 1))
     for name in ("frontier", "rows", "bus", "lanes", "multipliers", "RAM", "cycles"):
         table.add_column(name, justify="left" if name == "frontier" else "right", no_wrap=True)

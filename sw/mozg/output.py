@@ -10,7 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from rich.console import Console
+
 from .errors import MozgError
+
+
+class Output(Console):
+    """Standard output by rich. A reader that closes the pipe is a BrokenPipeError, as for print."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def write_file(path: Path, data: bytes | memoryview) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from rtl.common.config import PRESETS, ChipConfig
@@ -18,6 +17,7 @@ from .cycle_model import predict_decode, predict_prefill
 from .device.memory import MEMORIES, MemoryConfig
 from .errors import MozgError
 from .measure import Meter, StepCost, measure_attention, random_image
+from .output import Output, write_file
 from .perf import Report, products_per_beat, report
 from .shapes import config_of, is_shape
 
@@ -85,8 +85,6 @@ def run(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
     found = record(options, image, memory, context, prompt, reports, attention)
     print_reports(found, reports)
     if options.json:
-        from .output import write_file
-
         write_file(Path(options.json), (json.dumps(found, indent=1) + "\n").encode())
     if options.plot:
         from .figures import draw_perf
@@ -140,7 +138,7 @@ def title(found: dict[str, Any]) -> str:
 
 def print_reports(found: dict[str, Any], reports: list[Report]) -> None:
     """Tables on standard output."""
-    out = Console(highlight=False)
+    out = Output(highlight=False)
     table = Table(title=title(found), title_justify="left", box=None, padding=(0, 2))
     table.add_column("", style="dim", no_wrap=True)
     for each in reports:
