@@ -66,7 +66,8 @@ def instruction_fetch(
 
     # The instruction waits in a register: it decides much, and a RAM answers late.
     if parts == 1:
-        whole = stream_register(clk, flush, kept, Stream.of(fetch_instruction, fetch_valid, fetch_ready))
+        sink = Stream.of(fetch_instruction, fetch_valid, fetch_ready)
+        whole = stream_register(clk, flush, kept, sink, width=width)
 
         @always_comb
         def see_end():

@@ -247,7 +247,7 @@ def memory_read(
     unused_count = Signal(intbv(0)[config.fifo_beats.bit_length() :])
     store = fifo(clk, rst, stored_in, kept, unused_count, depth=config.fifo_beats, width=width + 2)
     # The tag steers the array: it must not wait for a RAM.
-    kept_register = stream_register(clk, rst, kept, stored)
+    kept_register = stream_register(clk, rst, kept, stored, width=width + 2)
     to_gearbox = Stream(width + 2)
 
     @always_comb

@@ -17,7 +17,9 @@ WIDTH = 8
 
 
 def build(out_dir: Path, chip: ChipConfig) -> Converted:
-    return convert(stream_register, Signal(False), Signal(False), Stream(WIDTH), Stream(WIDTH), out_dir=out_dir)
+    return convert(
+        stream_register, Signal(False), Signal(False), Stream(WIDTH), Stream(WIDTH), width=WIDTH, out_dir=out_dir
+    )
 
 
 class TB:
