@@ -234,6 +234,24 @@ def test_score_says_how_it_counted(tmp_path: Path, capsys: pytest.CaptureFixture
         assert found.startswith(f"model {weights}: perplexity ") and "over 28 tokens, cut into 1 windows" in found
 
 
+def test_score_counts_the_characters_that_the_vocabulary_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text"
+    text.write_bytes(b"\xef\xbb\xbf" + "Now is \u00e9\u00e9 the winter {\n".encode())
+    assert run("score", "shakespeare", str(text), "--device", "float") == 0
+    found = capsys.readouterr()
+    assert "over 22 tokens" in found.out  # of 23 characters: the byte order mark is none
+    assert "3 of 23 characters are not in the tokenizer's vocabulary: dropped or replaced\n" in found.err
+
+
+def test_a_byte_order_mark_is_no_prompt(tmp_path: Path) -> None:
+    path = tmp_path / "prompts"
+    path.write_bytes(b"\xef\xbb\xbfROMEO:\n")
+    options = cli.build_parser().parse_args(["generate", "shakespeare", "--prompts-file", str(path)])
+    assert cli.read_prompts(options) == ["ROMEO:"]
+
+
 def test_compile_writes_image_and_listing(model: str, tmp_path: Path) -> None:
     image, listing = tmp_path / "image", tmp_path / "listing"
     assert run("compile", model, "--chip", "server", "-o", str(image), "--listing", str(listing)) == 0
@@ -414,6 +432,7 @@ def test_usage_errors_are_one_line(arguments: list[str], line: str, capsys: pyte
         (["--prompt", ""], "mozg: the prompt is empty: give at least one token"),
         (["--prompt-ids", ""], "mozg: --prompt-ids '': expected integers separated by commas, such as 1,2,3"),
         (["--prompt-ids", "1,b"], "mozg: --prompt-ids '1,b': expected integers separated by commas, such as 1,2,3"),
+        (["--prompt-ids", "1_0"], "mozg: --prompt-ids '1_0': expected integers separated by commas, such as 1,2,3"),
         (["--prompt-ids", "65"], "mozg: prompt id 65 is outside the vocabulary: expected 0 to 64"),
         (["--prompt-ids=-1"], "mozg: prompt id -1 is outside the vocabulary: expected 0 to 64"),
         (["--prompt", "a" * 257], "mozg: the prompt has 257 tokens, the context is 256: shorten it"),

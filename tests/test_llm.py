@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from mozg.checkpoint import load_checkpoint
 from mozg.driver import Row, RowError
 from mozg.llm import LLM, RequestError
 from mozg.random_checkpoint import make_random_checkpoint
-from mozg.score import MODEL_ROWS, score
+from mozg.score import MODEL_ROWS, Score, score
 from mozg.verify import Lockstep, model_driver, verify
 from rtl.common.config import PRESETS
 
@@ -234,6 +235,8 @@ def test_verify_sees_a_difference_in_the_cache_alone() -> None:
         ({"stop": [1, 2, 3]}, "3 stop ids: the chip compares at most 2"),
         ({"stop": [70]}, "stop id 70 is outside the vocabulary: expected 0 to 69"),
         ({"prompt": 3}, "prompt is 3: expected text or a sequence of token ids"),
+        ({"prompt": np.array(5)}, "prompt is array(5): expected text or a sequence of token ids"),
+        ({"temperature": 10**400}, "temperature is inf: expected 0 (greedy) or a number from 1e-06 up"),
         ({"max_new_tokens": 2.5}, "max_new_tokens is 2.5: expected an integer"),
         ({"seed": 1.5}, "seed is 1.5: expected an integer"),
         ({"stop": 5}, "stop is 5: expected a sequence of at most two token ids"),
@@ -272,14 +275,41 @@ def test_chips_own_context_is_named() -> None:
     [
         ({"chip": "huge"}, "chip 'huge' is unknown: expected one of tiny, edge, server"),
         ({"device": "gpu"}, "device 'gpu' is unknown: expected one of model, verilator, icarus, serial, float"),
+        ({"device": "model", "weights": ["mxint8"]}, "weights ['mxint8'] is unknown: expected one of mxint8, mxfp4"),
+        ({"device": "model", "foo": 1}, "option 'foo' is unknown: the model device takes rows"),
+        ({"device": "serial", "foo": 1}, "option 'foo' is unknown: the serial device takes port, baud"),
+        ({"device": "float", "foo": 1}, "option 'foo' is unknown: the float device takes no options"),
+        ({"device": "model", "rows": -1}, "rows is -1: expected an integer from 4 up, the rows of the chip"),
+        ({"device": "model", "slots": "a"}, "'a' KV slots asked for: chip 'edge' has 1 to 16"),
+        ({"device": "model", "fill": 300}, "fill is 300: expected a byte, 0 to 255"),
         ({"device": "float", "weights": "int4"}, "weights 'int4' is unknown: expected one of mxint8, mxfp4"),
     ],
     ids=str,
 )
 def test_refuses_unknown_names(options: dict, message: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(mozg.MozgError) as caught:
         mozg.load("shakespeare", **options)
     assert str(caught.value) == message
+
+
+def test_refuses_what_is_no_path() -> None:
+    with pytest.raises(mozg.MozgError, match="^model None: expected a directory, or a model that comes with mozg$"):
+        mozg.load(None, device="model")
+
+
+def test_a_chip_with_fewer_slots_than_rows_needs_no_option() -> None:
+    chip = replace(PRESETS["tiny"], name="one_slot", slots=1)
+    with LLM(checkpoint(), chip, "model") as llm, LLM(checkpoint(), PRESETS["tiny"], "model") as two:
+        assert llm.image.slots == 1
+        assert [one.ids for one in llm.generate([[1, 2], [3]], 3)] == [
+            two.generate(ids, 3).ids for ids in ([1, 2], [3])
+        ]
+
+
+def test_perplexity_beyond_a_float_is_infinite() -> None:
+    found = Score(1e6, 3, 1, 8)
+    assert found.perplexity == float("inf")
+    assert found.describe().startswith("perplexity inf (1000000.00000 nats a token)")
 
 
 def test_refuses_a_text_too_short_to_score(llm: LLM) -> None:

@@ -254,3 +254,12 @@ def test_text_that_the_tokenizer_cannot_encode_is_one_line(tmp_path: Path) -> No
     backend.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(TokenizerError, match="the tokenizer cannot encode the text .* use token ids"):
         load_tokenizer(tmp_path, 3).encode("b")
+
+
+def test_lost_characters_are_counted(gpt2: Tokenizer, tmp_path: Path) -> None:
+    assert [gpt2.lost(text) for text in SAMPLES] == [0] * len(SAMPLES)
+    assert load_checkpoint("shakespeare").tokenizer.lost("A b\u00e9 {\n}  c") == 3
+    plain = tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0}, []))
+    plain.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    plain.save(str(tmp_path / "tokenizer.json"))
+    assert load_tokenizer(tmp_path, 1).lost("a b\tcaa") == 2  # b and c are dropped

@@ -78,7 +78,7 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 def read_text(name: str) -> str:
     """A file of UTF-8 text."""
     try:
-        return Path(name).read_bytes().decode("utf-8")
+        return Path(name).read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise MozgError(f"{name} cannot be read: {error.strerror}; give a text file") from None
     except UnicodeDecodeError as error:
@@ -87,7 +87,7 @@ def read_text(name: str) -> str:
 
 def parse_ids(text: str) -> list[int]:
     try:
-        return [int(part) for part in text.split(",")]
+        return [int(part.replace("_", "?")) for part in text.split(",")]
     except ValueError:
         raise MozgError(f"--prompt-ids {text!r}: expected integers separated by commas, such as 1,2,3") from None
 
@@ -258,8 +258,11 @@ def score(options: argparse.Namespace) -> int:
         text = text[int(len(text) * (1 - options.last_percent / 100)) :]
     more = {"rows": MODEL_ROWS} if options.device == "model" else {}
     with load(options, **more) as llm:
+        ids, lost = llm.checkpoint.tokenizer.encode(text), llm.checkpoint.tokenizer.lost(text)
+        if lost:
+            say(f"{lost} of {len(text)} characters are not in the tokenizer's vocabulary: dropped or replaced")
         with progress_bar("score") as move:
-            result = run_score(llm, llm.checkpoint.tokenizer.encode(text), move)
+            result = run_score(llm, ids, move)
     print(f"{options.device}{'' if options.device == 'float' else ' ' + options.weights}: {result.describe()}")
     return 0
 

@@ -8,6 +8,7 @@ needs, everything behind the last layer's keys and values, is left out of steps 
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -259,7 +260,8 @@ def compile_model(
 ) -> Image:
     """The memory image of a checkpoint for a chip. Raises FitError when the chip or the memory is too small.
 
-    weights: "mxint8" or "mxfp4", for every matrix including the LM head. slots: KV caches (default: one a row).
+    weights: "mxint8" or "mxfp4", for every matrix including the LM head. slots: KV caches (default: one a
+    row, or all that the chip has where these are fewer).
     output_rows: rows whose logits have room (default: the chip's; the NumPy machine may take more).
     """
     if weights not in FORMATS:
@@ -309,9 +311,9 @@ def _compile(
 ) -> Image:
     config = checkpoint.config
     plan = check_fit(config, chip)
-    slots = chip.rows if slots is None else slots
-    if not 1 <= slots <= chip.slots:
-        raise FitError(f"{slots} KV slots asked for: chip {chip.name!r} has 1 to {chip.slots}")
+    slots = min(chip.rows, chip.slots) if slots is None else slots
+    if not isinstance(slots, numbers.Integral) or not 1 <= slots <= chip.slots:
+        raise FitError(f"{slots!r} KV slots asked for: chip {chip.name!r} has 1 to {chip.slots}")
     if not _is_shape(checkpoint.wte):
         sizes = Sizes.of(config, chip, weights)
         check_memory(sizes.resident + slots * sizes.kv_slot)

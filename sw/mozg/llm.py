@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -50,7 +51,8 @@ class LLM:
     """A checkpoint on a device. Closes with `close()` or as a context manager.
 
     The device is built and opened by the first request that passes its checks, so a wrong one costs nothing.
-    slots: KV caches in memory, and so sequences that run at once (default: as many as the chip has rows).
+    slots: KV caches in memory, and so sequences that run at once (default: as many as the chip has rows, or slots
+    where it has fewer). fill: the byte that KV cache and output start with. options: those of the device.
     """
 
     def __init__(
@@ -65,8 +67,17 @@ class LLM:
     ):
         if device not in DEVICES:
             raise RequestError(f"device {device!r} is unknown: expected one of {', '.join(DEVICES)}")
-        if weights not in FORMATS:
+        if not isinstance(weights, str) or weights not in FORMATS:
             raise RequestError(f"weights {weights!r} is unknown: expected one of {', '.join(FORMATS)}")
+        if not isinstance(fill, numbers.Integral) or not 0 <= fill <= 255:
+            raise RequestError(f"fill is {fill!r}: expected a byte, 0 to 255")
+        if device == "float" and options:
+            raise RequestError(f"option {next(iter(options))!r} is unknown: the float device takes no options")
+        if device != "float":
+            devices.check_options(device, options)
+        rows = options.get("rows")
+        if rows is not None and (not isinstance(rows, numbers.Integral) or rows < chip.rows):
+            raise RequestError(f"rows is {rows!r}: expected an integer from {chip.rows} up, the rows of the chip")
         self.checkpoint, self.chip, self.device_name, self.weights = checkpoint, chip, device, weights
         self.config, self.fill = checkpoint.config, fill
         self.image: Image | None = None
@@ -77,7 +88,7 @@ class LLM:
             self._float = ReferenceModel(checkpoint, np.float32)
             self._table = tables.build_tables(self.config.activation)
             return
-        self.image = compile_model(checkpoint, chip, weights, slots, options.get("rows"))
+        self.image = compile_model(checkpoint, chip, weights, slots, rows)
         self.context = self.image.context
 
     @property
@@ -124,7 +135,7 @@ class LLM:
                 raise RequestError("the prompt is not UTF-8 text: give it in UTF-8, or as ids") from None
             ids = self.checkpoint.tokenizer.encode(prompt)
         else:
-            if not isinstance(prompt, Iterable):
+            if not _is_iterable(prompt):
                 raise RequestError(f"prompt is {prompt!r}: expected text or a sequence of token ids")
             ids = []
             for token in prompt:
@@ -177,9 +188,9 @@ class LLM:
         the generation of each sequence that ends. An overflow ends its own sequence only (`stopped` is "fault",
         `error` says where); of one prompt alone it is a RowError.
         """
-        if not isinstance(prompt, str) and isinstance(prompt, Iterable):
+        if not isinstance(prompt, str) and _is_iterable(prompt):
             prompt = list(prompt)  # an array, or an iterator
-        several = isinstance(prompt, list) and any(isinstance(one, (str, Iterable)) for one in prompt)
+        several = isinstance(prompt, list) and any(_is_iterable(one) for one in prompt)
         if several:
             prompts = prompt
         else:
@@ -299,6 +310,10 @@ class LLM:
                 raise RequestError(f"{name} is {value!r}: expected an integer")
         if not isinstance(temperature, numbers.Real):
             raise RequestError(f"temperature is {temperature!r}: expected a number")
+        try:
+            temperature = float(temperature)
+        except OverflowError:
+            temperature = math.inf
         if max_new_tokens < 1:
             raise RequestError(f"max_new_tokens is {max_new_tokens}: expected at least 1")
         if temperature != 0 and not SMALLEST_TEMPERATURE <= temperature < float("inf"):
@@ -378,6 +393,11 @@ class LLM:
             for i in range(len(part)):
                 result[start + i] = self.driver.logits(i)
         return result
+
+
+def _is_iterable(value: object) -> bool:
+    """Whether it can be iterated; an array of no dimensions says that it can, and cannot."""
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0
 
 
 def _is_list(name: str, value: object) -> bool:

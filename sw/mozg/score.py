@@ -25,7 +25,11 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        return math.exp(self.nats)
+        """e to the nats; infinity where that is beyond a float."""
+        try:
+            return math.exp(self.nats)
+        except OverflowError:
+            return math.inf
 
     def describe(self) -> str:
         return (

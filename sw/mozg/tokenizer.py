@@ -61,6 +61,18 @@ class Tokenizer:
             )
         return ids
 
+    def lost(self, text: str) -> int:
+        """Characters of `text` that its ids do not tell: dropped, or replaced by the token for unknown ones. White
+        space that a tokenizer drops to put it back itself does not count. Raises TokenizerError."""
+        backend = self._backend("encode")
+        found = backend.encode(text, add_special_tokens=False)
+        unknown = getattr(backend.model, "unk_token", None)
+        told = bytearray(len(text))
+        for token, (start, end) in zip(found.tokens, found.offsets, strict=True):
+            if token != unknown or text[start:end] == unknown:
+                told[start:end] = b"\1" * (end - start)
+        return sum(not kept and not character.isspace() for kept, character in zip(told, text, strict=True))
+
     def decode(self, ids: Iterable[int]) -> str:
         """Text of `ids`, special tokens included. Bytes that are no character, and ids within the vocabulary
         that have no token (padding of the embedding), become U+FFFD. Raises TokenizerError for an id outside
