@@ -23,12 +23,12 @@ def test_presets_can_be_read_for():
 
 def test_a_beat_longer_than_the_alignment_of_regions_is_refused():
     with pytest.raises(ValueError, match="ports is 4, expected 1 or 2"):
-        check_config(dataclasses.replace(PRESETS["server"], ports=4))
+        dataclasses.replace(PRESETS["server"], ports=4)
 
 
 def test_a_burst_longer_than_the_fifo_is_refused():
     with pytest.raises(ValueError, match="burst_beats is 64, expected 2 to fifo_beats .32."):
-        check_config(dataclasses.replace(PRESETS["tiny"], fifo_beats=32))
+        dataclasses.replace(PRESETS["tiny"], fifo_beats=32)
 
 
 def test_attend_reads_the_jobs_in_the_order_of_the_specification():

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
+import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 BLOCK = 32  # elements in an MX block, and outputs in an accumulator column
+MOST_BLOCKS, MOST_HEAD_BLOCKS = 1 << 16, 255  # that the fields of an instruction name
+POWERS_OF_TWO = ("rows", "ports", "lanes", "context", "ring_words", "fifo_beats", "burst_beats", "slots")
 BEAT_BYTES_PER_PORT = 32  # one MXINT8 block, or one k block of two MXFP4 outputs
 
 
@@ -15,14 +20,14 @@ def bits_for(count: int) -> int:
 
 @dataclass(frozen=True)
 class ChipConfig:
-    """One Mozg chip.
+    """One Mozg chip. ValueError for one that the RTL cannot be.
 
-    rows: tokens that the array works on at once (R). ports: bus width in units of 256 bits (P). lanes:
-    FP32 lanes of the vector unit (V), a power of two, rows <= lanes <= 32. context: longest sequence, in
-    tokens. vector_blocks: residual and V scratch of one row, in blocks of 32 FP32. operand_blocks:
-    quantised operands of one row, in MX blocks. ring_words: FP32 words in each parameter ring.
-    head_blocks: longest head in blocks of 32 channels. fifo_beats: prefetch FIFO of the weight stream.
-    burst_beats: longest AXI burst. slots: KV cache slots that the row table can name.
+    name: an identifier. rows: tokens that the array works on at once (R). ports: bus width in units of 256
+    bits (P). lanes: FP32 lanes of the vector unit (V), a power of two, rows <= lanes <= 32. context: longest
+    sequence, in tokens. vector_blocks: residual and V scratch of one row, in blocks of 32 FP32.
+    operand_blocks: quantised operands of one row, in MX blocks. ring_words: FP32 words in each parameter
+    ring, a power of two. head_blocks: longest head in blocks of 32 channels. fifo_beats: prefetch FIFO of the
+    weight stream. burst_beats: longest AXI burst. slots: KV cache slots that the row table can name.
     packed_multiplier: leaf of the array: one 18 x 8 multiplier a lane (FPGA), or two of 8 x 5 (ASIC).
     """
 
@@ -40,11 +45,28 @@ class ChipConfig:
     slots: int = 16
     packed_multiplier: bool = True
 
+    MOST_PORTS: ClassVar[int] = 2  # regions start on 64-byte boundaries: a beat may not be longer
+
     def __post_init__(self) -> None:
-        for field in ("rows", "ports", "lanes", "context", "fifo_beats", "burst_beats", "slots"):
+        if not isinstance(self.name, str) or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", self.name):
+            raise ValueError(f"ChipConfig.name is {self.name!r}: expected letters, digits and _, no digit first")
+        most = {"vector_blocks": MOST_BLOCKS, "operand_blocks": MOST_BLOCKS, "head_blocks": MOST_HEAD_BLOCKS}
+        for field in (*POWERS_OF_TWO, *most):
             value = getattr(self, field)
-            if value < 1 or value & (value - 1):
+            if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"ChipConfig.{field} is {value!r}: expected a positive integer")
+            if field in POWERS_OF_TWO and value & (value - 1):
                 raise ValueError(f"ChipConfig.{field} is {value}: expected a power of two")
+            if value > most.get(field, value):
+                raise ValueError(f"ChipConfig.{field} is {value}: expected at most {most[field]}")
+        if self.ports > self.MOST_PORTS:
+            raise ValueError(f"ChipConfig.ports is {self.ports}, expected 1 or 2: regions start on 64-byte boundaries")
+        if self.ring_words < BLOCK:
+            raise ValueError(f"ChipConfig.ring_words is {self.ring_words}: expected at least {BLOCK}")
+        if not 2 <= self.burst_beats <= self.fifo_beats:
+            raise ValueError(
+                f"ChipConfig.burst_beats is {self.burst_beats}, expected 2 to fifo_beats ({self.fifo_beats})"
+            )
         if not self.rows <= self.lanes <= BLOCK:
             raise ValueError(f"ChipConfig.lanes is {self.lanes}: expected rows ({self.rows}) to {BLOCK}")
         if self.lanes < 2 or self.context % (BLOCK * self.ports):

@@ -56,26 +56,33 @@ class Choice:
         return f"{self.rows} rows, {self.bus} bits, {self.lanes} lanes"
 
 
+class EstimatedChip(ChipConfig):
+    """A chip for the cycle model alone, whose bus may be wider than the RTL's."""
+
+    MOST_PORTS = BUS[-1] // 256
+
+
 def chip_for(config: GPTConfig, rows: int, bus: int, lanes: int, fifo: int, context: int) -> ChipConfig:
     """A chip whose RAMs are as large as the model needs for `context` tokens; ValueError if there is none."""
     ports = bus // 256
     group = BLOCK * ports
     longest = 1 << max(group, context).bit_length() - (max(group, context).bit_count() == 1)
-    chip = ChipConfig(
-        f"{rows}x{bus}x{lanes}",
+    chip = EstimatedChip(
+        f"chip_{rows}x{bus}x{lanes}",
         rows,
         ports,
         lanes,
         longest,
         vector_blocks=1,
         operand_blocks=1,
-        ring_words=1,
+        ring_words=BLOCK,
         head_blocks=-(-config.head_dim // BLOCK),
         fifo_beats=fifo,
         slots=max(16, rows),
     )
     plan = Plan.of(config, chip)
-    return replace(chip, vector_blocks=plan.vector_total, operand_blocks=plan.operand_total, ring_words=plan.ring_words)
+    ring = 1 << (plan.ring_words - 1).bit_length()
+    return replace(chip, vector_blocks=plan.vector_total, operand_blocks=plan.operand_total, ring_words=ring)
 
 
 def ram_bytes(chip: ChipConfig) -> int:

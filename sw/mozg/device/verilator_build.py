@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from rtl.common.clock_gate import MACRO as CLOCK_GATES
-from rtl.common.config import ChipConfig
+from rtl.common.config import PRESETS, ChipConfig
 from rtl.convert import Converted
 
 from .base import DeviceError
@@ -43,6 +43,14 @@ TUNED_COLUMNS = 16  # accumulator columns of all rows; for a larger array the se
 TRAINING_SECONDS = 120  # it takes a few; a machine may be busy
 
 
+def folder_name(chip: ChipConfig) -> str:
+    """The chip's name, and a digest of its values unless it is a preset: chips of one name do not share a folder."""
+    if PRESETS.get(chip.name) == chip:
+        return chip.name
+    values = json.dumps(dataclasses.asdict(chip), sort_keys=True, default=int)
+    return f"{chip.name}_{hashlib.sha256(values.encode()).hexdigest()[:8]}"
+
+
 def build(
     chip: ChipConfig,
     trace: bool = False,
@@ -59,7 +67,7 @@ def build(
     except ImportError as error:
         raise DeviceError(f"the RTL's tools are not installed ({error}): run `make setup`") from None
 
-    directory = BUILD / f"{chip.name}{'_trace' if trace else ''}{'_timeline' if timeline else ''}"
+    directory = BUILD / f"{folder_name(chip)}{'_trace' if trace else ''}{'_timeline' if timeline else ''}"
     more = TIMELINE if timeline else ()
     top = find_chip(chip, directory / "verilog")
     if top is not None:
