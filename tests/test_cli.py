@@ -507,7 +507,10 @@ def test_broken_checkpoints_are_one_line(copy: Path, capsys: pytest.CaptureFixtu
 
     config.write_text(settings)
     (copy / "tokenizer.json").write_text("{}")
-    assert "not a tokenizer that the tokenizers library reads" in fails(capsys, "info", str(copy))
+    reason = "not a tokenizer that the tokenizers library reads"
+    assert reason in fails(capsys, *generate(str(copy), "--prompt", "a"))
+    assert run("info", str(copy)) == 0  # ids work
+    assert reason in " ".join(capsys.readouterr().out.split())
 
 
 def test_model_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
