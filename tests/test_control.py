@@ -46,7 +46,7 @@ def test_offsets_between_registers_are_unknown():
 def test_capabilities_are_the_fields_of_the_configuration():
     words = registers.constant_words(PRESETS["server"])
     assert words[REGISTERS["cap_rows"].offset // 4] == 16
-    assert words[REGISTERS["cap_fifo_beats"].offset // 4] == 512
+    assert words[REGISTERS["cap_fifo_beats"].offset // 4] == 1024
 
 
 def test_counters_are_wired_in_their_declared_order():

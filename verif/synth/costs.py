@@ -62,7 +62,9 @@ def changes(chip: str) -> dict[str, str]:
         found[f"rows {config.rows} -> {2 * config.rows}{wider}"] = f"{chip},rows={2 * config.rows}{wider}"
     if config.rows > 1:
         found[f"rows {config.rows} -> {config.rows // 2}"] = f"{chip},rows={config.rows // 2}"
-    found[f"bus {config.bus_bits} -> {2 * config.bus_bits} bits"] = f"{chip},ports={2 * config.ports}"
+    for ports in (2 * config.ports, config.ports // 2):
+        if 1 <= ports <= ChipConfig.MOST_PORTS:
+            found[f"bus {config.bus_bits} -> {256 * ports} bits"] = f"{chip},ports={ports}"
     if 2 * config.lanes <= BLOCK:
         found[f"lanes {config.lanes} -> {2 * config.lanes}"] = f"{chip},lanes={2 * config.lanes}"
     if config.lanes // 2 >= max(2, config.rows):
