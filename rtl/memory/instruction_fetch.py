@@ -15,7 +15,6 @@ from rtl.memory.descriptor import FETCH_DEPTH, FETCH_LOW
 def instruction_fetch(
     clk,
     rst,
-    freeze,
     program_base,
     program_size,
     fetch_start,
@@ -40,7 +39,7 @@ def instruction_fetch(
     It never requests past program_base + program_size (a rest under 64 bytes counts as nothing).
     fetch_end: held from when the last instruction of the program has been taken until the next fetch_start.
     beat, beat_valid: the beats of the bursts, in order; there is always room, so there is no ready.
-    request_address: the burst wanted; it is withdrawn by fetch_start or freeze, and not held as a stream's.
+    request_address: the burst wanted; it is withdrawn by fetch_start, and not held as a stream's.
     """
     parts = INSTRUCTION_BITS // config.bus_bits
     width = config.bus_bits
@@ -113,9 +112,15 @@ def instruction_fetch(
         taken.next = fetch_valid and fetch_ready
         fetch_end.next = running and (left == 0) and (reserved == 0)
 
-    @always_comb
+    @always(clk.posedge)
     def request():
-        request_valid.next = filling and (left != 0) and (reserved != depth) and not freeze
+        # A clock ahead, since it goes before every burst of data: what a grant in this clock leaves to request.
+        if rst or fetch_start:
+            request_valid.next = False
+        elif grant:
+            request_valid.next = filling and (left != 1) and (reserved != depth - 1)
+        else:
+            request_valid.next = filling and (left != 0) and (reserved != depth)
 
     @always(clk.posedge)
     def advance():

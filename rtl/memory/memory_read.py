@@ -1,6 +1,6 @@
 """The read side of the memory engine."""
 
-from myhdl import Signal, always_comb, concat, instances, intbv
+from myhdl import Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import ChipConfig
 from rtl.common.fifo import fifo
@@ -88,7 +88,8 @@ def memory_read(
     behind it, so that the gearbox does not hold the array up.
 
     freeze: no new burst; beats that still arrive are dropped. bus_quiet_read: no burst outstanding (after
-    freeze it stays so until rst). error_*: held until rst; the first counts, and acts like freeze at once.
+    freeze it stays so until rst). error_*: held until rst; the first counts, and acts like freeze.
+    Both act a clock later.
     idle: no instruction queued or at work, no beat outstanding or inside; the prefetch of the program and the
     word at an output are not looked at, except that a parameter word not yet taken is seen.
     read_beat: a beat was accepted from the bus. kv_barrier: nothing comes, since ATTEND waits for writes of K or V.
@@ -224,7 +225,6 @@ def memory_read(
     fetch = instruction_fetch(
         clk,
         rst,
-        halt,
         program_base,
         program_size,
         fetch_start,
@@ -312,13 +312,16 @@ def memory_read(
         def look_inside():
             gearbox_busy.next = parameter_valid
 
+    @always(clk.posedge)
+    def stop():
+        halt.next = (freeze or response_error or window_error) and not rst
+
     @always_comb
     def report():
         idle.next = (queue_count == 0) and stream_idle and splitter_idle and unreserved and not gearbox_busy
         error_valid.next = response_error or window_error
         kv_barrier.next = barred and splitter_idle and unreserved
         parameter_wait.next = to_gearbox.valid and parameter_valid and not (to_gearbox.ready or parameter_ready)
-        halt.next = freeze or response_error or window_error
         if response_error:
             error_code.next = RESPONSE
             error_address.next = response_address

@@ -53,8 +53,8 @@ def read_port(
 ):
     """One burst a cycle at most, all with ID 0, so that beats come back in order; instruction bursts first.
 
-    A data burst goes out only when the data FIFO has room for all of it; beat_taken (pulse) gives one place
-    back. Instruction bursts have room by construction. So rready is never low outside reset.
+    A data burst goes out only when the data FIFO has room for all of it, a clock after it was offered at the earliest;
+    beat_taken (pulse) gives one place back. Instruction bursts have room by construction. So rready is never low outside reset.
     A response with an error drops that beat and all after it and raises error_valid (held) with the burst's
     address; freeze drops all beats. Neither lets a new burst out; an arvalid that stands is kept (AXI).
 
@@ -74,6 +74,7 @@ def read_port(
     unused_bits = Signal(False)  # one ID, and EXOKAY is no error
     unused_valid = Signal(False)
     free = Signal(False)
+    enough = Signal(False)
     issue_burst = Signal(False)
     issue_fetch = Signal(False)
     drop = Signal(False)
@@ -96,8 +97,8 @@ def read_port(
     def grant():
         issue_fetch.next = free and request_valid
         request_ready.next = free
-        issue_burst.next = free and burst_valid and (not request_valid) and (credit >= charge)
-        burst_ready.next = free and (not request_valid) and (credit >= charge)
+        issue_burst.next = free and enough and not request_valid
+        burst_ready.next = free and enough and not request_valid
         unreserved.next = credit == depth
         quiet.next = queue_count == 0
 
@@ -128,6 +129,11 @@ def read_port(
             m_axi_arlen.next = burst_length
         elif m_axi_arready:
             m_axi_arvalid.next = False
+
+    @always(clk.posedge)
+    def look_ahead():
+        # Of the burst that waits: credit only grows until it goes.
+        enough.next = burst_valid and (credit > length) and not (rst or issue_burst)
 
     @always(clk.posedge)
     def reserve():

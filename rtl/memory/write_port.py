@@ -63,7 +63,7 @@ def write_port(
     waited for. Address and data are offered together. It never reads and never reorders. A request outside its
     window raises error WINDOW and is not written; a bad response raises WRITE_RESPONSE; after either, nothing more
     is accepted. While freeze is high no burst begins, and what is left of a burst that was addressed goes out
-    without strobes.
+    without strobes. Two beats wait for wready at most, so beat_ready comes from registers.
 
     Ports: clk; rst; freeze; request_*: address (its part within a beat is ignored), beats, window (base) and size
     of the window, kv: counts for kv_quiet; beat_*: the request's beats, in order; kv_quiet: every KV burst is
@@ -97,6 +97,10 @@ def write_port(
     open_burst = Signal(bool(0))
     unused_inputs = Signal(intbv(0)[ADDRESS_BITS + 3 :])
     answered = Signal(bool(0))
+    # The beat behind the one on the bus.
+    spare_valid, spare_last = [Signal(bool(0)) for _ in range(2)]
+    spare_data = Signal(intbv(0)[W:])
+    spare_strobe = Signal(intbv(0)[B:])
 
     records = [Signal(intbv(0)[RECORD:]) for _ in range(OUTSTANDING)]
     write_place = Signal(modbv(0)[bits_for(OUTSTANDING) :])
@@ -132,7 +136,7 @@ def write_port(
             and (not m_axi_awvalid or m_axi_awready)
             and (outstanding != FULL)
         )
-        load.next = (state == state_t.PASS) and (beat_valid or freeze) and (not m_axi_wvalid or m_axi_wready)
+        load.next = (state == state_t.PASS) and (beat_valid or freeze) and not spare_valid
         answered.next = m_axi_bvalid
         oldest.next = records[read_place]
 
@@ -140,7 +144,7 @@ def write_port(
     def offer():
         request_ready.next = take
         # Not a matter of beat_valid, which comes late and would go round.
-        beat_ready.next = (state == state_t.PASS) and (not m_axi_wvalid or m_axi_wready) and not freeze
+        beat_ready.next = (state == state_t.PASS) and not spare_valid and not freeze
         event_write_beat.next = m_axi_wvalid and m_axi_wready
         quiet.next = outstanding == 0
         kv_quiet.next = kv_outstanding == 0
@@ -202,15 +206,35 @@ def write_port(
     def pass_beats():
         if rst:
             m_axi_wvalid.next = 0
+            spare_valid.next = 0
+        elif m_axi_wready or not m_axi_wvalid:
+            m_axi_wvalid.next = load or spare_valid
+            spare_valid.next = 0
         elif load:
-            m_axi_wvalid.next = 1
-            m_axi_wlast.next = part == 1
-            m_axi_wdata.next = beat_data
-            m_axi_wstrb.next = beat_strobe
+            spare_valid.next = 1
+
+    @always(clk.posedge)
+    def keep_beat():
+        if m_axi_wready or not m_axi_wvalid:
+            if spare_valid:
+                m_axi_wlast.next = spare_last
+                m_axi_wdata.next = spare_data
+                m_axi_wstrb.next = spare_strobe
+            else:
+                m_axi_wlast.next = part == 1
+                m_axi_wdata.next = beat_data
+                m_axi_wstrb.next = beat_strobe
+                if freeze:
+                    m_axi_wstrb.next = 0
+
+    @always(clk.posedge)
+    def keep_spare():
+        if not spare_valid:
+            spare_last.next = part == 1
+            spare_data.next = beat_data
+            spare_strobe.next = beat_strobe
             if freeze:
-                m_axi_wstrb.next = 0
-        elif m_axi_wready:
-            m_axi_wvalid.next = 0
+                spare_strobe.next = 0
 
     @always(clk.posedge)
     def record():
