@@ -54,7 +54,8 @@ def read_port(
     """One burst a cycle at most, all with ID 0, so that beats come back in order; instruction bursts first.
 
     A data burst goes out only when the data FIFO has room for all of it, a clock after it was offered at the earliest;
-    beat_taken (pulse) gives one place back. Instruction bursts have room by construction. So rready is never low outside reset.
+    beat_taken (pulse) gives one place back. Instruction bursts have room by construction. So rready is never low
+    outside reset.
     A response with an error drops that beat and all after it and raises error_valid (held) with the burst's
     address; freeze drops all beats. Neither lets a new burst out; an arvalid that stands is kept (AXI).
 
