@@ -80,7 +80,7 @@ def beat_sequencer(
         able[0] = active & (not operand_wait[0]) & (not bank_wait[0])
         beat_ready.next = able[0]
         take.next = able[0] & beat_valid
-        block_end.next = able[0] & beat_valid & ending
+        block_end.next = active & beat_valid & ending  # only a first beat waits
         consuming.next = able[0] & beat_valid
         stall_memory.next = able[0] & (not beat_valid)
         stall_operand.next = operand_wait[0]

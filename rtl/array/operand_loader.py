@@ -71,7 +71,6 @@ def operand_loader(
         read_enable.next = active & move[0]
         clear.next = active & move[0] & ending[0] & clears
         take.next = armed & ((not active) | (move[0] & ending[0]))
-        request.ready.next = armed & ((not active) | (move[0] & ending[0]))
         operand_ready.next = loaded | (valid_2 & last_2)
         loading.next = armed | active | valid_1 | valid_2
         read_word.next = word
@@ -82,9 +81,15 @@ def operand_loader(
         armed.next = (
             request.valid
             & (not take)
+            & (not request.ready)
             & operand_full[request.payload[block_bits + rows : rows]]
             & (not (active & clears & (read_block == request.payload[block_bits + rows : rows])))
         )
+
+    @always_seq(clk.posedge, reset=rst)
+    def give_back():
+        # A clock after it was taken: what is taken depends on much.
+        request.ready.next = take
 
     @always_seq(clk.posedge, reset=rst)
     def walk():

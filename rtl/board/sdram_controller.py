@@ -93,6 +93,11 @@ def sdram_controller(
     bank_open = Signal(intbv(0)[1 << BANK_BITS :])
     bank_bit = Signal(intbv(0)[1 << BANK_BITS :])
     open_row = Signal(intbv(0)[ROW_BITS:])
+    next_bank = Signal(intbv(0)[BANK_BITS:])
+    next_row = Signal(intbv(0)[ROW_BITS:])
+    next_opened = Signal(bool(0))
+    take = Signal(bool(0))
+    # Of the request that is held: a row of its bank is open, and it is the right one.
     opened = Signal(bool(0))
     hit = Signal(bool(0))
     calm = Signal(bool(0))
@@ -103,7 +108,7 @@ def sdram_controller(
     reading = Signal(modbv(0)[LATENCY + 1 :])
     singles = Signal(modbv(0)[LATENCY + 1 :])
 
-    rows = lutram(clk, activate, held_bank, held_row, held_bank, open_row, depth=1 << BANK_BITS, width=ROW_BITS)
+    rows = lutram(clk, activate, held_bank, held_row, next_bank, open_row, depth=1 << BANK_BITS, width=ROW_BITS)
 
     @always_comb
     def look_up():
@@ -116,9 +121,28 @@ def sdram_controller(
             bank_bit.next = 8
 
     @always_comb
+    def read_request():
+        next_bank.next = request_address[HIGH:LOW]
+        next_row.next = request_address[HIGH + ROW_BITS : HIGH]
+
+    @always_comb
+    def look_ahead():
+        next_opened.next = bank_open[next_bank]
+
+    @always(clk.posedge)
     def compare():
-        opened.next = (bank_open & bank_bit) != 0
-        hit.next = (bank_open & bank_bit) != 0 and open_row == held_row
+        # With the request, since the table of rows answers late; nothing opens or closes while one is taken.
+        if rst or state == state_t.CLOSE:
+            opened.next = 0
+            hit.next = 0
+        elif take:
+            opened.next = next_opened
+            hit.next = next_opened and open_row == next_row
+        elif activate:
+            opened.next = 1
+            hit.next = 1
+        elif close_one:
+            opened.next = 0
 
     @always_comb
     def decide():
@@ -137,6 +161,7 @@ def sdram_controller(
 
     @always_comb
     def answer():
+        take.next = (finish or not held) and state == state_t.RUN
         request_ready.next = (finish or not held) and state == state_t.RUN
         write_index.next = word
         write_taken.next = finish and held_write
@@ -149,12 +174,12 @@ def sdram_controller(
     def hold():
         if rst:
             held.next = 0
-        elif (finish or not held) and state == state_t.RUN:
+        elif take:
             held.next = request_valid
             held_write.next = request_write
             held_single.next = request_single
-            held_row.next = request_address[HIGH + ROW_BITS : HIGH]
-            held_bank.next = request_address[HIGH:LOW]
+            held_row.next = next_row
+            held_bank.next = next_bank
             held_column.next = request_address[LOW:GROUP_BITS]
             word.next = request_address[GROUP_BITS:]
         elif move:

@@ -59,7 +59,6 @@ def thread_softmax(
     job_buffer, job_final_pass, job_last, exhausted = [Signal(bool(0)) for _ in range(4)]
 
     valid = Signal(bool(0))
-    free = Signal(bool(0))
     index, block = [Signal(intbv(0)[16:]) for _ in range(2)]
     full = Signal(bool(0))
 
@@ -87,7 +86,6 @@ def thread_softmax(
 
     @always_comb
     def drive():
-        free.next = round_ready or not valid
         round_valid.next = valid
         waiting.next = (state == IDLE) or (state == SCORES)
 
@@ -124,7 +122,7 @@ def thread_softmax(
         elif state == LOOK_2:
             state.next = OFFER
         elif state == OFFER:
-            if free and not full:
+            if not (valid or full):
                 valid.next = 1
                 round_data.next = concat(
                     intbv(0)[2:],  # mark, release
