@@ -127,7 +127,7 @@ def causes(axes, reports: Sequence[Report]) -> None:
     axes.set_ylim(floor, 1.0)
     axes.set_xlim(-0.5, len(reports) - 0.5)
     axes.set_ylabel("share of all cycles" + (f" (from {floor:.0%})" if floor else ""))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
     axes.grid(axis="x", visible=False)
     axes.set_title("Causes of all cycles")
     handles, labels = axes.get_legend_handles_labels()
