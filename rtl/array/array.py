@@ -82,7 +82,7 @@ def array(
     blocks, blocks_out = Stream(block_bits(config)), Stream(block_bits(config))
     request_count, block_count = [Signal(intbv(0)[3:]) for _ in range(2)]
     waiting, working, both_ready, offered = [Signal(bool(0)) for _ in range(4)]
-    take, weight_1, mxfp4_1, unit_1, mxfp4_2, fresh_7, operand_ready, busy, switching = [
+    take, weight_1, mxfp4_1, unit_1, mxfp4_2, fresh_7, operand_ready, busy, switching_1 = [
         Signal(bool(0)) for _ in range(9)
     ]
     row_valid_1, switch_1, row_valid_2, load_enable = [Signal(intbv(0)[rows:]) for _ in range(4)]
@@ -150,6 +150,7 @@ def array(
         weight_1,
         row_valid_1,
         switch_1,
+        switching_1,
         mxfp4_1,
         scale_write_1,
         unit_1,
@@ -198,7 +199,7 @@ def array(
         operand_scale,
         operand_fill,
         operand_full,
-        switching,
+        switching_1,
         load_enable,
         load_data,
         load_scale,
@@ -210,7 +211,6 @@ def array(
     @always_comb
     def connect():
         value_scale_data.next = beat_1
-        switching.next = switch_1 != 0
 
     @always_seq(clk.posedge, reset=rst)
     def follow():

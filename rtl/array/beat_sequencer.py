@@ -20,6 +20,7 @@ def beat_sequencer(
     weight_1,
     row_valid_1,
     switch_1,
+    switching_1,
     mxfp4_1,
     scale_write_1,
     unit_1,
@@ -47,10 +48,11 @@ def beat_sequencer(
 
     Ports: clk, rst; block: stream of k blocks (descriptors.py); beat_valid, beat_ready; operand_ready: the rows'
     next operands are loaded; take: a beat is taken. A cycle later: weight_1: it is a weight beat, of output index_1;
-    row_valid_1: for these rows; switch_1: the first of its k block (a bit a row); mxfp4_1; scale_write_1: scale beat 0
-    or 1; unit_1: no scales; value_scale_write, _buffer, _group: it holds V scales. element_6, fresh_7, element_13: see
-    array_column. bank_full, bank_release; busy: something is in the pipeline or claimed. Of consuming, stall_memory,
-    stall_operand, stall_bank one is 1 in each cycle with a k block at hand. value_job: its weights are values.
+    row_valid_1: for these rows; switch_1: the first of its k block (a bit a row), switching_1: of any row; mxfp4_1;
+    scale_write_1: scale beat 0 or 1; unit_1: no scales; value_scale_write, _buffer, _group: it holds V scales.
+    element_6, fresh_7, element_13: see array_column. bank_full, bank_release; busy: something is in the pipeline or
+    claimed. Of consuming, stall_memory, stall_operand, stall_bank one is 1 in each cycle with a k block at hand.
+    value_job: its weights are values.
     """
     rows, group_width = config.rows, group_bits(config)
     # An entry {last of its group, bank, output} goes down the line from stage 1 to the write.
@@ -64,6 +66,7 @@ def beat_sequencer(
     # The next beat is one of weights, the first of its k block, the last: known a cycle ahead, since a beat comes late.
     weights, start, ending = [Signal(bool(0)) for _ in range(3)]
     mask = Signal(intbv(0)[rows:])
+    any_row = Signal(bool(0))
     group = Signal(intbv(0)[group_width:])
     scales_left, claimed = [Signal(intbv(0)[2:]) for _ in range(2)]
     index = Signal(modbv(0)[5:])
@@ -119,6 +122,7 @@ def beat_sequencer(
     def describe():
         if (not active) | block_end:
             mask.next = block.payload[rows:]
+            any_row.next = block.payload[rows:] != 0
             mxfp4.next = block.payload[rows]
             scaled.next = block.payload[rows + 1]
             first.next = block.payload[rows + 2]
@@ -142,6 +146,7 @@ def beat_sequencer(
         weight_1.next = take & weights
         row_valid_1.next = 0
         switch_1.next = 0
+        switching_1.next = take & start & any_row
         if take & weights:
             row_valid_1.next = mask
             if start:

@@ -19,6 +19,7 @@ def operand_loader(
     read_row,
     read_word,
     clear,
+    clear_block,
     load_enable,
     operand_ready,
     loading,
@@ -32,9 +33,9 @@ def operand_loader(
 
     Ports: clk, rst; request ({clear, block, row mask}, stream): clear the block's full bit once read;
     operand_full (a bit a block); switch_1: the rows take over what was loaded; advance: the pipeline moves;
-    read_enable, read_block, read_row, read_word: to the RAM; clear: with the last read of a block to be emptied;
-    load_enable (a bit a row): the RAM's output register is for this row; operand_ready: the rows can switch at
-    the end of the next cycle; loading: the next block is full and on its way.
+    read_enable, read_block, read_row, read_word: to the RAM; clear, clear_block: a cycle after the last read of a block
+    to be emptied; load_enable (a bit a row): the RAM's output register is for this row; operand_ready: the rows can
+    switch at the end of the next cycle; loading: the next block is full and on its way.
     """
     rows, row_end, words, word_end = config.rows, config.rows - 1, config.words, config.words - 1
     block_bits, row_bits, word_bits = bits_for(config.operand_blocks), bits_for(rows), bits_for(words)
@@ -69,7 +70,6 @@ def operand_loader(
         advance.next = move[0]
         last.next = ending[0]
         read_enable.next = active & move[0]
-        clear.next = active & move[0] & ending[0] & clears
         take.next = armed & ((not active) | (move[0] & ending[0]))
         operand_ready.next = loaded | (valid_2 & last_2)
         loading.next = armed | active | valid_1 | valid_2
@@ -84,6 +84,7 @@ def operand_loader(
             & (not request.ready)
             & operand_full[request.payload[block_bits + rows : rows]]
             & (not (active & clears & (read_block == request.payload[block_bits + rows : rows])))
+            & (not (clear & (clear_block == request.payload[block_bits + rows : rows])))
         )
 
     @always_seq(clk.posedge, reset=rst)
@@ -104,8 +105,13 @@ def operand_loader(
             else:
                 word.next = word + 1
 
+    @always_seq(clk.posedge, reset=rst)
+    def empty():
+        clear.next = active & advance & last & clears
+
     @always(clk.posedge)
     def follow():
+        clear_block.next = read_block
         if take:
             clears.next = request.payload[block_bits + rows]
             read_block.next = request.payload[block_bits + rows : rows]

@@ -36,13 +36,13 @@ def operand_store(
     Ports: clk, rst; step_start (pulse): no block is full, whatever the step before has left; request: see
     operand_loader; operand_write with operand_block, _row, _word, _data (V bytes),
     _scale (the same with every word of a block); operand_fill: this write completes the block for all rows;
-    operand_full (a bit a block, set a cycle after the fill, cleared when a request has emptied it); switch_1,
-    load_enable, load_data, load_scale, operand_ready: to the rows, loading: see operand_loader.
+    operand_full (a bit a block, set a cycle after the fill, cleared two cycles after a request has emptied it);
+    switch_1, load_enable, load_data, load_scale, operand_ready: to the rows, loading: see operand_loader.
     """
     rows, words, word_end, blocks = config.rows, config.words, config.words - 1, config.operand_blocks
 
     advance, read_enable, clear = [Signal(bool(0)) for _ in range(3)]
-    read_block = Signal(intbv(0)[bits_for(blocks) :])
+    read_block, clear_block = [Signal(intbv(0)[bits_for(blocks) :]) for _ in range(2)]
     read_row = Signal(intbv(0)[bits_for(rows) :])
     read_word = Signal(intbv(0)[bits_for(words) :])
     scale_1 = Signal(intbv(0)[8:])
@@ -90,6 +90,7 @@ def operand_store(
         read_row,
         read_word,
         clear,
+        clear_block,
         load_enable,
         operand_ready,
         loading,
@@ -168,7 +169,7 @@ def operand_store(
         if operand_write & operand_fill:
             operand_full.next[operand_block] = True
         if clear:
-            operand_full.next[read_block] = False
+            operand_full.next[clear_block] = False
         if step_start:
             operand_full.next = 0
 

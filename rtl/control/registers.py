@@ -172,7 +172,7 @@ def registers(
     store = Signal(bool(0))
     irq_enable = Signal(bool(0))
     irq_status = Signal(bool(0))
-    plain = Signal(intbv(0)[32:])
+    plain, setting_value = [Signal(intbv(0)[32:]) for _ in range(2)]
     value_index = Signal(modbv(0)[INDEX_BITS:])
     values = [Signal(intbv(0)[32:]) for _ in range(WORDS)]
 
@@ -283,6 +283,10 @@ def registers(
         context_limit.next = values[CONTEXT_LIMIT]
 
     @always(clk.posedge)
+    def look_up_setting():
+        setting_value.next = values[value_index]
+
+    @always(clk.posedge)
     def read_plain():
         # Words below the row table that are not counters.
         if low_word < 16:
@@ -304,7 +308,7 @@ def registers(
         elif low_word == STEPS_DONE:
             plain.next = steps_done
         elif low_word >= FIRST:
-            plain.next = values[value_index]
+            plain.next = setting_value
         else:
             plain.next = 0
 

@@ -42,8 +42,9 @@ def burst_splitter(
     is bad raises error_valid with its address, and is not issued; everything after it waits for rst. A
     descriptor of 0 beats gives no burst. No wrap at 2^40: an end beyond it fails the check.
 
-    burst_length: beats - 1. Three cycles a burst, one more a descriptor; one burst waits in the output
-    register while the next is prepared. freeze: no further descriptor is taken and no further burst given.
+    burst_length: beats - 1. Three cycles a burst, one more a descriptor; one burst waits in the output register while
+    the next is prepared, which takes its place when it has gone. freeze: no further descriptor is taken and no further
+    burst given.
     """
     chunk = chunk_beats(config)
     beat_shift = config.bus_bytes.bit_length() - 1
@@ -123,7 +124,7 @@ def burst_splitter(
                     error_valid.next = True
                     error_address.next = here
                     state.next = STOPPED
-                elif (burst_ready or not burst_valid) and not freeze:
+                elif not (burst_valid or freeze):
                     burst_address.next = here
                     burst_length.next = length - 1
                     burst_tag.next = current_tag

@@ -63,7 +63,7 @@ def instruction_fetch(
     kept = Stream(width)
     buffer = fifo(clk, flush, source, kept, unused_count, depth=depth * parts, width=width)
 
-    # The instruction waits in a register: it decides much, and a RAM answers late.
+    # The instruction waits in a register: it decides much, and a RAM answers late. The next one waits until it is gone.
     if parts == 1:
         sink = Stream.of(fetch_instruction, fetch_valid, fetch_ready)
         whole = stream_register(clk, flush, kept, sink, width=width)
@@ -80,7 +80,7 @@ def instruction_fetch(
         def see_end():
             arrived.next = beat_valid and second_half
             fetch_valid.next = halves == 2
-            kept.ready.next = fetch_ready or (halves != 2)
+            kept.ready.next = halves != 2
 
         @always(clk.posedge)
         def follow():
@@ -95,8 +95,6 @@ def instruction_fetch(
                 halves.next = 0
             elif kept.valid and kept.ready:
                 halves.next = halves + 1
-                if halves == 2:
-                    halves.next = 1
             elif fetch_ready and (halves == 2):
                 halves.next = 0
             if kept.valid and kept.ready:

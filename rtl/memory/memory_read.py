@@ -4,6 +4,7 @@ from myhdl import Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import ChipConfig
 from rtl.common.fifo import fifo
+from rtl.common.instruction_register import instruction_register
 from rtl.common.interfaces import ADDRESS_BITS
 from rtl.common.isa import INSTRUCTION_BITS
 from rtl.common.registers import ErrorCode
@@ -106,8 +107,7 @@ def memory_read(
 
     queue_in = Stream.of(instruction, instruction_valid, instruction_ready)
     queued = Stream(INSTRUCTION_BITS)
-    queue_count = Signal(intbv(0)[2:])
-    queue = fifo(clk, rst, queue_in, queued, queue_count, depth=2, width=INSTRUCTION_BITS, distributed=True)
+    queue = instruction_register(clk, rst, any_sample, queue_in, queued)
 
     stream_idle = Signal(False)
     barred = Signal(False)
@@ -123,7 +123,6 @@ def memory_read(
         row_active,
         row_token,
         row_position,
-        any_sample,
         pass_count,
         pass_slot,
         pass_tokens,
@@ -246,7 +245,7 @@ def memory_read(
     stored = Stream(width + 2)
     unused_count = Signal(intbv(0)[config.fifo_beats.bit_length() :])
     store = fifo(clk, rst, stored_in, kept, unused_count, depth=config.fifo_beats, width=width + 2)
-    # The tag steers the array: it must not wait for a RAM.
+    # The tag steers the array: it must not wait for a RAM, nor the RAM for the array.
     kept_register = stream_register(clk, rst, kept, stored, width=width + 2)
     to_gearbox = Stream(width + 2)
 
@@ -254,7 +253,10 @@ def memory_read(
     def keep():
         stored_in.payload.next = concat(arrived_tag, beat)
         stored_in.valid.next = arrived_valid
-        beat_taken.next = stored.valid and stored.ready
+
+    @always(clk.posedge)
+    def give_back():
+        beat_taken.next = stored.valid and stored.ready and not rst
 
     @always_comb
     def route():
@@ -318,7 +320,7 @@ def memory_read(
 
     @always_comb
     def report():
-        idle.next = (queue_count == 0) and stream_idle and splitter_idle and unreserved and not gearbox_busy
+        idle.next = (not queued.valid) and stream_idle and splitter_idle and unreserved and not gearbox_busy
         error_valid.next = response_error or window_error
         kv_barrier.next = barred and splitter_idle and unreserved
         parameter_wait.next = to_gearbox.valid and parameter_valid and not (to_gearbox.ready or parameter_ready)

@@ -23,7 +23,6 @@ def weight_stream(
     row_active,
     row_token,
     row_position,
-    any_sample,
     pass_count,
     pass_slot,
     pass_tokens,
@@ -67,7 +66,6 @@ def weight_stream(
     groups_high, groups_low = field("groups")
     outputs_high, outputs_low = field("output_blocks")
     stride_high, stride_low = field("row_stride")
-    sampling = field("sampling_only")[1]
     has_bias = field("has_bias")[1]
     mxfp4 = field("mxfp4")[1]
     # Bits above the lowest of the epilogue: 1 for KEY (2) and VALUE (3).
@@ -138,9 +136,7 @@ def weight_stream(
         opcode.next = instruction[opcode_high:opcode_low]
         k_blocks.next = concat(intbv(0)[BEATS_BITS - 16 :], instruction[width_high:width_low])
         output_blocks.next = concat(intbv(0)[BEATS_BITS - 16 :], instruction[outputs_high:outputs_low])
-        starting.next = (
-            (state == IDLE) and instruction_valid and (any_sample or not instruction[sampling]) and not freeze
-        )
+        starting.next = (state == IDLE) and instruction_valid and not freeze
 
     @always_comb
     def recognise():
@@ -195,8 +191,6 @@ def weight_stream(
                         state.next = BARRIER
                     else:
                         state.next = DONE
-                elif instruction_valid and not freeze:
-                    state.next = DONE
 
             elif state == TABLE:
                 if free:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from myhdl import Constant, Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import bits_for
+from rtl.common.instruction_register import instruction_register
 from rtl.common.interfaces import kv_units, logits_units
 from rtl.common.isa import FIELDS
+from rtl.common.stream import Stream
 from rtl.common.unused import unused
 from rtl.convert import module
 from rtl.vector.beat_control import beat_control
 from rtl.vector.credits import credits
 from rtl.vector.issue_arbiter import issue_arbiter
-from rtl.vector.issue_queue import issue_queue
 from rtl.vector.landing_flags import landing_flags
 from rtl.vector.passes import KIND_BITS, Kind, round_bits, round_fields
 from rtl.vector.round_walker import round_walker
@@ -87,7 +88,7 @@ def issue(
     row_bits, count_bits = bits_for(rows), bits_for(config.words)
 
     queued = Signal(intbv(0)[512:])
-    queued_valid, queued_ready, queue_empty, drain_idle = [Signal(bool(0)) for _ in range(4)]
+    queued_valid, queued_ready, drain_idle = [Signal(bool(0)) for _ in range(3)]
     ring_a_blocks, ring_b_blocks = [Signal(intbv(0)[16:]) for _ in range(2)]
     kv_take, kv_room, logits_take, logits_few, logits_room = [Signal(bool(0)) for _ in range(5)]
     kv_limit = Signal(intbv(0, min=0, max=2 * all_kv))
@@ -112,18 +113,9 @@ def issue(
     weight_block = Signal(intbv(0)[16:])
     beat_valid, beat_thread, beat_turn_last, beat_row_last = [Signal(bool(0)) for _ in range(4)]
 
-    queue = issue_queue(
-        clk,
-        rst,
-        any_sample,
-        instruction,
-        instruction_valid,
-        instruction_ready,
-        queued,
-        queued_valid,
-        queued_ready,
-        queue_empty,
-    )
+    incoming = Stream.of(instruction, instruction_valid, instruction_ready)
+    waiting = Stream.of(queued, queued_valid, queued_ready)
+    queue = instruction_register(clk, rst, any_sample, incoming, waiting)
     drain = thread_drain(
         clk,
         rst,
@@ -315,7 +307,7 @@ def issue(
         drain_issued.next = d_walker_idle and drain_quiet == 0
         drain_landed.next = d_walker_idle and drain_quiet == 0 and not busy_d
         softmax_landed.next = s_walker_idle and softmax_quiet == 0 and not busy_s
-        idle.next = drain_idle and queue_empty and not instruction_valid
+        idle.next = drain_idle and not (queued_valid or instruction_valid)
         ring_a_blocks.next = concat(intbv(0)[16 - block_bits :], ring_a_level[level_h:word_bits])
         ring_b_blocks.next = concat(intbv(0)[16 - block_bits :], ring_b_level[level_h:word_bits])
 

@@ -23,11 +23,11 @@ def build(out_dir: Path, chip: ChipConfig) -> Converted:
 
 
 class TB:
-    """Drives both streams between clock edges; `word` is what the register must hold."""
+    """Drives both streams between clock edges; `words` are what the registers must hold."""
 
     def __init__(self, dut) -> None:
         self.dut = dut
-        self.word: int | None = None
+        self.words: list[int] = []
         self.held: int | None = None
 
     async def start(self) -> None:
@@ -42,7 +42,7 @@ class TB:
         await FallingEdge(self.dut.clk)
         await FallingEdge(self.dut.clk)
         self.dut.rst.value = 0
-        self.word = self.held = None
+        self.words, self.held = [], None
 
     async def cycle(self, offer: bool, take: bool) -> bool:
         """One cycle; whether a word came out."""
@@ -52,14 +52,17 @@ class TB:
         self.dut.source_payload.value = random.getrandbits(WIDTH) if self.held is None else self.held
         self.dut.sink_ready.value = take
         await Timer(1, "ns")
-        assert bool(self.dut.sink_valid.value) == (self.word is not None)
-        if self.word is not None:
-            assert int(self.dut.sink_payload.value) == self.word
-        room = self.word is None or take
+        assert bool(self.dut.sink_valid.value) == bool(self.words)
+        if self.words:
+            assert int(self.dut.sink_payload.value) == self.words[0]
+        room = len(self.words) < 2
         assert bool(self.dut.source_ready.value) == room
-        came = self.word is not None and take
-        if room:
-            self.word, self.held = self.held, None
+        came = bool(self.words) and take
+        if came:
+            self.words.pop(0)
+        if room and self.held is not None:
+            self.words.append(self.held)
+            self.held = None
         await FallingEdge(self.dut.clk)
         return came
 
@@ -81,9 +84,19 @@ async def moves_a_word_every_cycle_a_cycle_later(dut):
 
 
 @cocotb.test()
+async def holds_two_words(dut):
+    bench = TB(dut)
+    await bench.start()
+    assert [await bench.cycle(True, False) for _ in range(4)] == [False] * 4
+    assert len(bench.words) == 2
+    assert [await bench.cycle(False, True) for _ in range(4)] == [True, True, True, False]
+
+
+@cocotb.test()
 async def reset_empties_it(dut):
     bench = TB(dut)
     await bench.start()
+    await bench.cycle(True, False)
     await bench.cycle(True, False)
     dut.source_valid.value = 0
     await bench.reset()
