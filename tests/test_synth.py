@@ -200,7 +200,7 @@ Info: Max frequency for clock '$glbnet$clk': 123.45 MHz (PASS at 100.00 MHz)
 
 def test_the_routed_clock_and_its_path_are_told_by_source():
     design = find("fifo", "edge")
-    name = next(iter(design.modules[design.top].names()))
+    name = next(iter(design.modules[design.top].names))
     routed = nextpnr.read_log(ROUTED.format(name=name, multipliers=0))
     assert (routed.megahertz, routed.aim) == (123.45, 100) and routed.used["TRELLIS_COMB"] == (38, 83640)
     assert round(routed.logic, 2) == 1.15

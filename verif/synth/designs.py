@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from rtl.board.board_config import BoardConfig
@@ -32,6 +33,7 @@ class Module:
         """rtl/arith/fp32_add.py for rtl.arith.fp32_add.fp32_add."""
         return "/".join(self.block.split(".")[:-1]) + ".py"
 
+    @cached_property
     def names(self) -> dict[str, str]:
         """Instance -> module, of the children."""
         kinds = "|".join(self.children)
@@ -40,7 +42,7 @@ class Module:
 
     def instances(self) -> Counter[str]:
         """How often each child stands in this module's text."""
-        return Counter(self.names().values())
+        return Counter(self.names.values())
 
 
 @dataclass(frozen=True)

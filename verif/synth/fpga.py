@@ -22,7 +22,7 @@ from rtl.board.ulx3s import CONSTRAINTS
 from rtl.convert import HierarchyError
 from verif import benches
 from verif.synth import nextpnr, yosys
-from verif.synth.designs import OUT, Design, find, ulx3s
+from verif.synth.designs import OUT, Design, Module, find, ulx3s
 from verif.synth.nextpnr import Routed
 from verif.synth.tables import table
 from verif.synth.yosys import SynthesisError, relative
@@ -36,12 +36,21 @@ SDRAM_MEGAHERTZ = 60  # about what half a cycle less the SDRAM's access time all
 # one is 700.
 LOGIC_PICOSECONDS = 3000
 
+# Fewer flip-flops than this get no enable and no reset of their own: those are LUTs before them. The eight flip-flops
+# of a tile share two enables and two resets, so many small groups keep a placement apart.
+CONTROL_SET = 8
+# What synth_ecp5 does there, with those limits.
+FLIP_FLOPS = (
+    "dfflegalize -cell $_DFF_?_ 01 -cell $_DFF_?P?_ r -cell $_SDFF_?P?_ r -cell $_DFFE_??_ 01 -cell $_DFFE_?P??_ r "
+    f"-cell $_SDFFE_?P??_ r -cell $_DLATCH_?_ x -mince {CONTROL_SET} -minsrst {CONTROL_SET}"
+)
+
 CELLS = "TRELLIS_FF|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|DP16KD|TRELLIS_DPR16X4"  # in names that Yosys makes
 
 
 @dataclass(frozen=True)
 class Use:
-    """What one module takes, without its children."""
+    """What the instances of a module take together, without their children."""
 
     name: str
     source: str
@@ -60,18 +69,21 @@ class Use:
 
 
 def synthesise(design: Design, directory: Path, family: str) -> dict[str, dict[str, int]]:
-    """Cells of each module by kind; for `ecp5` also the flattened netlist for nextpnr, <top>.json.
+    """Cells of each module by kind, of all its instances; for `ecp5` also the netlist for nextpnr, <top>.json.
 
-    Kept while the script, the sources and Yosys stay: another seed or device needs no second synthesis.
+    The design is flattened first, so logic is made across modules; a cell counts for the module after whose wire or
+    register Yosys named it. Kept while the script, the sources and Yosys stay: another seed or device needs no second
+    synthesis. For `xilinx`, the top has all.
     """
     out = relative(directory)
     lines = [f"read_verilog {relative(module.file)}" for module in design.modules.values()]
-    options = {"ecp5": "-noflatten -nowidelut", "xilinx": "-flatten -noiopad -noclkbuf"}[family]
-    lines.append(f"scratchpad -set abc9.D {LOGIC_PICOSECONDS}")
-    lines.append(f"synth_{family} {options} -top {design.top}")
-    lines.append(f"tee -q -o {out}/{family}.stat stat -json")
     if family == "ecp5":
-        lines += ["flatten", "clean", f"write_json {out}/{design.top}.json"]
+        run = f"synth_ecp5 -nowidelut -top {design.top} -run"
+        lines += [f"scratchpad -set abc9.D {LOGIC_PICOSECONDS}", f"{run} begin:map_ffs", "opt_clean", FLIP_FLOPS]
+        lines += [f"{run} map_ffs:", f"write_json {out}/{design.top}.json"]
+    else:
+        lines += [f"synth_xilinx -flatten -noiopad -noclkbuf -top {design.top}"]
+        lines += [f"tee -q -o {out}/{family}.stat stat -json"]
     texts = (*lines, yosys.version(), *(module.file.read_text() for module in design.modules.values()))
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
     made_of = directory / f"{family}.sha256"
@@ -79,8 +91,31 @@ def synthesise(design: Design, directory: Path, family: str) -> dict[str, dict[s
         made_of.unlink(missing_ok=True)
         yosys.run(lines, directory, f"{design.top}_{family}")
         made_of.write_text(digest)
+    if family == "ecp5":
+        return by_module(design, json.loads((directory / f"{design.top}.json").read_text()))
     stat = json.loads((directory / f"{family}.stat").read_text())["modules"]
     return {name.lstrip("\\"): body["num_cells_by_type"] for name, body in stat.items()}
+
+
+def by_module(design: Design, netlist: dict) -> dict[str, Counter[str]]:
+    """Cells of a flattened netlist by module and kind."""
+    found: dict[str, Counter[str]] = {name: Counter() for name in design.modules}
+    places: dict[str, str] = {}
+    for cell, body in netlist["modules"][design.top]["cells"].items():
+        path = cell.rpartition(".")[0]
+        if path not in places:
+            places[path] = place_of(design, cell)[0].name
+        found[places[path]][body["type"]] += 1
+    return found
+
+
+def place_of(design: Design, cell: str) -> tuple[Module, str]:
+    """The module that a cell of the flattened netlist belongs to, and its name there."""
+    parts = cell.split(".")
+    module = design.modules[design.top]
+    while len(parts) > 1 and parts[0] in module.names:
+        module = design.modules[module.names[parts.pop(0)]]
+    return module, ".".join(parts)
 
 
 def uses(design: Design, cells: dict[str, dict[str, int]]) -> list[Use]:
@@ -95,23 +130,18 @@ def uses(design: Design, cells: dict[str, dict[str, int]]) -> list[Use]:
 
 def described(design: Design, cell: str) -> str:
     """`array_column.exponent_5 (rtl/array/array_column.py)` for a cell of the flattened netlist."""
-    parts = re.sub(rf"_(?:{CELLS})_.*|(?:\.\d+)*(?:\$.*)?$", "", cell).split(".")
-    module = design.modules[design.top]
-    while len(parts) > 1 and parts[0] in module.names():
-        module = design.modules[module.names()[parts.pop(0)]]
-    return f"{module.block.rsplit('.', 1)[-1]}.{'.'.join(parts)} ({module.source})"
+    module, name = place_of(design, re.sub(rf"_(?:{CELLS})_.*|(?:\.\d+)*(?:\$.*)?$", "", cell))
+    return f"{module.block.rsplit('.', 1)[-1]}.{name} ({module.source})"
 
 
 def report(design: Design, found: list[Use], device: str) -> str:
-    """Use by module, and the share of the device."""
+    """Use by module, of all its instances, and the share of the device."""
     rows = [
         (u.name, u.source, u.instances, u.lut4, u.carry, u.distributed, u.flip_flops, u.multipliers, u.block_rams)
-        for u in sorted(found, key=lambda u: -u.instances * u.luts)
+        for u in sorted(found, key=lambda u: -u.luts)
     ]
     heads = ("module", "source", "instances", "LUT4", "CCU2C", "DPR16X4", "flip-flops", "MULT18X18D", "DP16KD")
-    totals = [
-        sum(u.instances * getattr(u, key) for u in found) for key in ("luts", "flip_flops", "multipliers", "block_rams")
-    ]
+    totals = [sum(getattr(u, key) for u in found) for key in ("luts", "flip_flops", "multipliers", "block_rams")]
     shares = (
         f"{total:,} of {limit:,} {name} ({100 * total / limit:.1f} %)"
         for total, limit, name in zip(totals, DEVICES[device], nextpnr.SITES.values(), strict=True)
