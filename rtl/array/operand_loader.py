@@ -40,7 +40,7 @@ def operand_loader(
     rows, row_end, words, word_end = config.rows, config.rows - 1, config.words, config.words - 1
     block_bits, row_bits, word_bits = bits_for(config.operand_blocks), bits_for(rows), bits_for(words)
 
-    active, clears, armed = [Signal(bool(0)) for _ in range(3)]
+    active, clears, armed, there, steady = [Signal(bool(0)) for _ in range(5)]
     pending, chosen, selected_1, selected_2 = [Signal(intbv(0)[rows:]) for _ in range(4)]
     word = Signal(intbv(0)[word_bits:])
     last, take = [Signal(bool(0)) for _ in range(2)]
@@ -78,14 +78,13 @@ def operand_loader(
     @always_seq(clk.posedge, reset=rst)
     def arm():
         # A block that is being emptied still reads as full.
-        armed.next = (
-            request.valid
-            & (not take)
-            & (not request.ready)
-            & operand_full[request.payload[block_bits + rows : rows]]
+        there.next = (
+            operand_full[request.payload[block_bits + rows : rows]]
             & (not (active & clears & (read_block == request.payload[block_bits + rows : rows])))
             & (not (clear & (clear_block == request.payload[block_bits + rows : rows])))
         )
+        steady.next = request.valid & (not request.ready)  # the request that was looked up is still the one
+        armed.next = steady & there & (not take) & (not request.ready)
 
     @always_seq(clk.posedge, reset=rst)
     def give_back():

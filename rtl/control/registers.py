@@ -173,7 +173,7 @@ def registers(
     irq_enable = Signal(bool(0))
     irq_status = Signal(bool(0))
     plain, setting_value = [Signal(intbv(0)[32:]) for _ in range(2)]
-    value_index = Signal(modbv(0)[INDEX_BITS:])
+    value_index, read_index = [Signal(modbv(0)[INDEX_BITS:]) for _ in range(2)]
     values = [Signal(intbv(0)[32:]) for _ in range(WORDS)]
 
     @always_comb
@@ -284,11 +284,12 @@ def registers(
 
     @always(clk.posedge)
     def look_up_setting():
-        setting_value.next = values[value_index]
+        read_index.next = value_index
+        setting_value.next = values[read_index]
 
     @always(clk.posedge)
     def read_plain():
-        # Words below the row table that are not counters.
+        # Words below the row table that are neither settings nor counters.
         if low_word < 16:
             plain.next = constant
         elif low_word == STATUS:
@@ -307,8 +308,6 @@ def registers(
             plain.next = error_instruction
         elif low_word == STEPS_DONE:
             plain.next = steps_done
-        elif low_word >= FIRST:
-            plain.next = setting_value
         else:
             plain.next = 0
 
@@ -353,6 +352,8 @@ def registers(
                         s_axi_rdata.next = row_data
                     elif low_word >= COUNTS:
                         s_axi_rdata.next = count_data
+                    elif low_word >= FIRST and low_word != STEPS_DONE:
+                        s_axi_rdata.next = setting_value
                     else:
                         s_axi_rdata.next = plain
         else:

@@ -26,19 +26,20 @@ def serial_multiply(clk, rst, start, base, factor, count, result, overflow, busy
     @always_comb
     def add():
         total.next = result + shifted
-        busy.next = rest != 0
 
     @always(clk.posedge)
     def step():
         if rst:
-            rest.next = 0
+            busy.next = False
         elif start:
+            busy.next = count != 0
             result.next = base
             shifted.next = factor
             shifted_out.next = False
             overflow.next = False
             rest.next = count
-        elif rest != 0:
+        elif busy:
+            busy.next = rest[32:1] != 0
             if rest[0]:
                 result.next = total[width:]
                 if total[width] or shifted_out:
