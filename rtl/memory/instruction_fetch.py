@@ -1,6 +1,6 @@
 """Prefetch of the program."""
 
-from myhdl import Signal, always, always_comb, instances, intbv
+from myhdl import ResetSignal, Signal, always, always_comb, instances, intbv
 
 from rtl.common.config import ChipConfig
 from rtl.common.fifo import fifo
@@ -55,7 +55,7 @@ def instruction_fetch(
     grant = Signal(False)
     arrived = Signal(False)
     taken = Signal(False)
-    flush = Signal(False)
+    flush = ResetSignal(0, active=1, isasync=False)
     unused_count = Signal(intbv(0)[(depth * parts).bit_length() :])
     unused_ready = Signal(False)
     unused_bits = Signal(False)
