@@ -358,7 +358,24 @@ def test_demo_reports_cycles_and_the_share_of_the_limit(monkeypatch, capsys: pyt
     assert "simulated 1,605,058 cycles, " in found
 
 
-@pytest.mark.parametrize("command", ["generate", "verify", "score", "perf", "compile", "info", "demo"])
+COMMANDS = ["generate", "verify", "score", "perf", "trace", "explore", "compile", "info", "demo"]
+
+
+def test_the_commands_are_those_that_the_module_names() -> None:
+    named = cli.__doc__.splitlines()[0].removesuffix(".").split(": ")[1].split(", ")
+    parser = cli.build_parser()
+    assert list(next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices) == named
+    assert named == COMMANDS
+
+
+@pytest.mark.parametrize("command", ["perf", "trace", "explore"])
+def test_help_of_commands_without_a_device_names_none(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    found = " ".join(capsys.readouterr().out.split())
+    assert "DRAM of the chip" in found and "verilator device" not in found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_describes_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     parser = cli.build_parser()
     chosen = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices[command]

@@ -1,4 +1,4 @@
-"""The `mozg` command: generate, verify, score, perf, trace, compile, info, demo."""
+"""The `mozg` command: generate, verify, score, perf, trace, explore, compile, info, demo."""
 
 from __future__ import annotations
 
@@ -360,12 +360,12 @@ def add_common(parser: argparse.ArgumentParser, device: str = "verilator", devic
     add_memory(parser)
 
 
-def add_memory(parser: argparse.ArgumentParser) -> None:
+def add_memory(parser: argparse.ArgumentParser, which: str = "DRAM of the verilator device") -> None:
     parser.add_argument(
         "--memory",
         choices=MEMORIES,
         default="ddr4",
-        help=f"{MEMORY_HELP} (default: ddr4)",
+        help=f"{which}. {MEMORY_HELP} (default: ddr4)",
     )
 
 
@@ -468,20 +468,20 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("model", metavar="MODEL", help=f"{MODEL_HELP}, or a shape: {', '.join(SHAPES)}[,layers=N,...]")
     add_chip(sub)
     add_weights(sub)
-    add_memory(sub)
+    add_memory(sub, "DRAM of the chip")
     perf_command.add_arguments(sub)
 
     sub = command("trace", trace, "run a step on the RTL and write the timeline of its engines for ui.perfetto.dev")
     sub.add_argument("model", metavar="MODEL", help=f"{MODEL_HELP}, or a shape: {', '.join(SHAPES)}[,layers=N,...]")
     add_chip(sub)
     add_weights(sub)
-    add_memory(sub)
+    add_memory(sub, "DRAM of the chip")
     trace_command.add_arguments(sub)
 
     sub = command("explore", explore, "cycles a token of many chips for a model, and their frontier")
     sub.add_argument("model", metavar="MODEL", help=f"{MODEL_HELP}, or a shape: {', '.join(SHAPES)}[,layers=N,...]")
     add_weights(sub)
-    add_memory(sub)
+    add_memory(sub, "DRAM of the chips")
     explore_arguments(sub)
 
     sub = command("compile", compile_image, "write the memory image and a listing of program and memory map")

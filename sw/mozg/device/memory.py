@@ -131,7 +131,7 @@ REAL = {
 DDR4 = REAL["ddr4"].config
 IDEAL = MemoryConfig(latency=4, refresh_interval=0, refresh_cycles=0, row_miss=0, turnaround=0)
 MEMORIES = {name: preset.config for name, preset in REAL.items()} | {"ideal": IDEAL}
-MEMORY_HELP = "DRAM of the verilator device: " + "; ".join(
+MEMORY_HELP = "; ".join(
     [*(f"{name}: {preset.title}" for name, preset in REAL.items()), "ideal: no refresh, no row misses"]
 )
 
