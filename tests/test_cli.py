@@ -598,6 +598,50 @@ def test_unwritable_output_is_refused_before_the_run(
     )
 
 
+def test_two_outputs_in_one_file_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is written, whatever the two are called."""
+    out, hard, soft = tmp_path / "out.svg", tmp_path / "hard.svg", tmp_path / "soft.svg"
+    out.write_text("before")
+    hard.hardlink_to(out)
+    soft.symlink_to(out)
+    json_plot = "--json", "--plot"
+    commands = [
+        (["perf", "gpt2-124m", "--predict"], json_plot),
+        (["explore", "gpt2-124m"], json_plot),
+        (["generate", "shakespeare", "--prompt", "a"], ("--json", "--waves")),
+        (["compile", "shakespeare"], ("-o", "--listing")),
+    ]
+    for command, (one, two) in commands:
+        for name in (out, hard, soft, tmp_path / "." / "out.svg"):
+            found = fails(capsys, *command, one, str(out), two, str(name))
+            assert found == f"mozg: {one} and {two} are both {name}: give two files"
+    from mozg.batch_scaling import main
+
+    assert main(["gpt2-124m", "--json", str(out), "--plot", str(out)]) == 1
+    assert "--json and --plot are both" in capsys.readouterr().err
+    assert out.read_text() == "before"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["perf", "gpt2-124m", "--predict", "--json"],
+        ["explore", "gpt2-124m", "--json"],
+        ["generate", "shakespeare", "--prompt", "a", "--json"],
+        ["generate", "shakespeare", "--prompt", "a", "--waves"],
+        ["trace", "gpt2-124m", "-o"],
+        ["compile", "shakespeare", "-o"],
+        ["compile", "shakespeare", "--listing"],
+    ],
+    ids=lambda command: " ".join((command[0], command[-1])),
+)
+def test_a_dash_is_no_file(command: list[str], tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = "mozg: - names no file to write: give a path, or /dev/stdout for standard output"
+    assert fails(capsys, *command, "-") == expected
+    assert not list(tmp_path.iterdir())
+
+
 def test_file_that_cannot_be_completed_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "out"
     path.write_text("before")
@@ -640,9 +684,9 @@ def test_standard_output_can_be_the_file(tmp_path: Path, model: str) -> None:
 def test_a_folder_that_cannot_be_written_does_not_matter_where_nothing_is(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".output").mkdir()
-    cli.check_writable(None)
+    cli.check_outputs({"--json": None})
     with pytest.raises(cli.MozgError, match="its name is empty"):
-        cli.check_writable("")
+        cli.check_outputs({"--json": ""})
 
 
 def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from .device.memory import MEMORIES, MEMORY_HELP
 from .device.serial import BAUD
 from .errors import MozgError
 from .explore import add_arguments as explore_arguments
-from .output import Output, check_writable, write_file
+from .output import Output, check_outputs, write_file
 from .shapes import SHAPES
 
 if TYPE_CHECKING:
@@ -115,8 +115,7 @@ def load(options: argparse.Namespace, **more: object) -> LLM:
 def generate(options: argparse.Namespace) -> int:
     prompts = read_prompts(options)
     several = options.prompts_file is not None or len(prompts) > 1
-    check_writable(options.json)
-    check_writable(options.waves)
+    check_outputs({"--json": options.json, "--waves": options.waves})
     if options.waves and options.device != "verilator":
         raise MozgError(f"--waves: the device {options.device} writes none; use --device verilator")
     with load(options) as llm:
@@ -271,8 +270,7 @@ def perf(options: argparse.Namespace) -> int:
     from .figures import check_figure
     from .perf_command import run
 
-    check_writable(options.json)
-    check_writable(options.plot)
+    check_outputs({"--json": options.json, "--plot": options.plot})
     check_figure(options.plot)
     return run(options, say)
 
@@ -280,7 +278,7 @@ def perf(options: argparse.Namespace) -> int:
 def trace(options: argparse.Namespace) -> int:
     from .trace_command import run
 
-    check_writable(options.output)
+    check_outputs({"-o": options.output})
     return run(options, say)
 
 
@@ -288,8 +286,7 @@ def explore(options: argparse.Namespace) -> int:
     from .explore import run
     from .figures import check_figure
 
-    check_writable(options.json)
-    check_writable(options.plot)
+    check_outputs({"--json": options.json, "--plot": options.plot})
     check_figure(options.plot)
     with progress_bar("explore") as move:
         return run(options, move)
@@ -302,10 +299,7 @@ def compile_image(options: argparse.Namespace) -> int:
 
     if not options.output and not options.listing:
         raise MozgError("compile: give -o IMAGE, --listing FILE, or both")
-    check_writable(options.output)
-    check_writable(options.listing)
-    if options.output and options.listing and Path(options.output).resolve() == Path(options.listing).resolve():
-        raise MozgError(f"-o and --listing are both {options.output}: give two files")
+    check_outputs({"-o": options.output, "--listing": options.listing})
     image = compile_model(load_checkpoint(options.model), chip_config(options.chip), options.weights)
     kv = image.regions["kv"].base
     if options.output:
@@ -447,7 +441,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--json",
         metavar="FILE",
-        help="write ids, text, cycles and counters of every step; of several prompts, a list `results`",
+        help="write ids, text, cycles and counters of every step; of several prompts, a list `results` "
+        "(/dev/stdout: standard output, below the text)",
     )
     sub.add_argument("--waves", metavar="FILE", help="write all signals to an FST file (verilator; slow)")
 
@@ -489,7 +484,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_chip(sub)
     add_weights(sub)
     sub.add_argument("-o", "--output", metavar="IMAGE", help="memory image, from address 0")
-    sub.add_argument("--listing", metavar="FILE", help="readable program and memory map")
+    sub.add_argument("--listing", metavar="FILE", help="readable program and memory map (/dev/stdout: standard output)")
 
     sub = command("info", info, "shapes and sizes of a model, whether it fits; parameters and peak rates of a chip")
     sub.add_argument("model", metavar="MODEL", nargs="?", help=MODEL_HELP)

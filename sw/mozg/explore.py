@@ -177,7 +177,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             name, type=numbers(allowed), default=list(default), metavar="N,N", help=f"{what} (default: {listed})"
         )
-    parser.add_argument("--json", metavar="FILE", help="write every chip")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write every chip (/dev/stdout: standard output, below the table)"
+    )
     parser.add_argument("--plot", metavar="FILE", help="draw cycles a token against multipliers (.png, .svg, .pdf)")
 
 

@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--predict", action="store_true", help="by the cycle model instead of the RTL: any size at once, without causes"
     )
-    parser.add_argument("--json", metavar="FILE", help="write all figures")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write all figures (/dev/stdout: standard output, below the tables)"
+    )
     parser.add_argument(
         "--plot", metavar="FILE", help="draw a roofline and the causes of all cycles (.png, .svg, .pdf)"
     )
