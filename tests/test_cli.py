@@ -245,6 +245,30 @@ def test_score_counts_the_characters_that_the_vocabulary_lacks(
     assert "3 of 23 characters are not in the tokenizer's vocabulary: dropped or replaced\n" in found.err
 
 
+def test_generate_counts_the_characters_that_the_vocabulary_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, of one prompt and of several; a field of --json; nothing where all are there."""
+    path = tmp_path / "out.json"
+    line = "characters of {} are not in the tokenizer's vocabulary: dropped or replaced"
+    assert run(*generate("shakespeare", "--prompt", "h\u00e9llo \U0001f600", "--json", str(path))) == 0
+    assert capsys.readouterr().err.splitlines()[0] == "2 of 7 " + line.format("the prompt")
+    assert json.loads(path.read_text())["prompt_characters_lost"] == 2
+    prompts = [argument for text in ("a\u00e9", "a", "\u00e9{b") for argument in ("--prompt", text)]
+    assert run(*generate("shakespeare", *prompts, "--json", str(path))) == 0
+    assert capsys.readouterr().err.splitlines()[0] == "3 of 5 " + line.format("prompts 1, 3")
+    assert [one["prompt_characters_lost"] for one in json.loads(path.read_text())["results"]] == [1, 0, 2]
+    many = ["--prompt", "{"] * 7
+    assert run(*generate("shakespeare", *many)) == 0
+    assert capsys.readouterr().err.splitlines()[0] == "7 of 7 " + line.format("prompts 1, 2, 3, 4, 5, ...")
+    for given in (["--prompt", "all here"], ["--prompt-ids", "1,2"]):
+        assert run(*generate("shakespeare", *given, "--json", str(path))) == 0
+        assert "vocabulary" not in capsys.readouterr().err
+        assert json.loads(path.read_text())["prompt_characters_lost"] == 0
+    assert demo.run_demo(demo_options(prompt="ROM\u00c9O:")) == 0
+    assert "1 of 6 " + line.format("the prompt") in capsys.readouterr().err
+
+
 def test_a_byte_order_mark_is_no_prompt(tmp_path: Path) -> None:
     path = tmp_path / "prompts"
     path.write_bytes(b"\xef\xbb\xbfROMEO:\n")

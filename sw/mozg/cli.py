@@ -27,6 +27,7 @@ from .errors import MozgError
 from .explore import add_arguments as explore_arguments
 from .output import Output, check_outputs, write_file
 from .shapes import SHAPES
+from .tokenizer import lost_line
 
 if TYPE_CHECKING:
     from .generation import Generation, Step
@@ -41,6 +42,7 @@ DEVICES = {
     "float": "float32 GPT-2, the yardstick",
 }
 RTL = ("verilator", "icarus", "serial")
+NAMED = 5  # prompts that a line about them all names
 status = Console(stderr=True)
 
 
@@ -122,8 +124,9 @@ def generate(options: argparse.Namespace) -> int:
         sampling = options.max_new_tokens, options.temperature, options.seed
         ids = [one.ids for one in llm.requests(prompts, *sampling, several=several)]
         llm.open()  # what the build has to say comes before the text
+        lost = say_lost(llm, prompts, several)
         if several:
-            return generate_batch(llm, prompts, ids, options)
+            return generate_batch(llm, prompts, ids, lost, options)
         tokenizer, prompt = llm.checkpoint.tokenizer, prompts[0]
         stream = tokenizer.stream() if tokenizer.available else None
         started = time.monotonic()
@@ -143,12 +146,28 @@ def generate(options: argparse.Namespace) -> int:
         seconds = time.monotonic() - started
         say(f"{len(result.ids)} tokens in {seconds:.1f} s, ended by {result.stopped}{per_token(llm, result, options)}")
         if options.json:
-            found = {**settings(llm, options), "prompt": prompt_text(llm, prompt), **result.as_dict()}
+            found = {**settings(llm, options), **prompt_record(llm, prompt, lost[0]), **result.as_dict()}
             write_file(Path(options.json), (json.dumps(found, indent=1) + "\n").encode())
     return 0
 
 
-def generate_batch(llm: LLM, prompts: list[str | list[int]], ids: list[list[int]], options: argparse.Namespace) -> int:
+def say_lost(llm: LLM, prompts: Sequence[str | list[int]], several: bool = False) -> list[int]:
+    """Characters that each prompt's ids do not tell; a line about them where there are any."""
+    texts = [prompt if isinstance(prompt, str) else "" for prompt in prompts]
+    lost = [llm.checkpoint.tokenizer.lost(text) if text else 0 for text in texts]
+    numbers = [index for index, count in enumerate(lost) if count]
+    if numbers:
+        of = " of the prompt"
+        if several:
+            named = ", ".join(str(index + 1) for index in numbers[:NAMED]) + ", ..." * (len(numbers) > NAMED)
+            of = f" of prompt{'s' * (len(numbers) > 1)} {named}"
+        say(lost_line(sum(lost), sum(len(texts[index]) for index in numbers), of))
+    return lost
+
+
+def generate_batch(
+    llm: LLM, prompts: list[str | list[int]], ids: list[list[int]], lost: list[int], options: argparse.Namespace
+) -> int:
     """Several prompts: each text when it ends; 1 when one ended in a fault."""
     from .batch_output import BatchOutput
 
@@ -165,8 +184,8 @@ def generate_batch(llm: LLM, prompts: list[str | list[int]], ids: list[list[int]
     say(line)
     if options.json:
         found = {**settings(llm, options), **batch.as_dict()}
-        for prompt, result in zip(prompts, found["results"], strict=True):
-            result["prompt"] = prompt_text(llm, prompt)
+        for prompt, count, result in zip(prompts, lost, found["results"], strict=True):
+            result |= prompt_record(llm, prompt, count)
         write_file(Path(options.json), (json.dumps(found, indent=1) + "\n").encode())
     return int(any(result.error for result in batch))
 
@@ -195,11 +214,13 @@ def settings(llm: LLM, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def prompt_text(llm: LLM, prompt: str | list[int]) -> str | None:
-    """The text of a prompt; None of ids without a tokenizer."""
-    if isinstance(prompt, str):
-        return prompt
-    return llm.checkpoint.tokenizer.decode(prompt) if llm.checkpoint.tokenizer.available else None
+def prompt_record(llm: LLM, prompt: str | list[int], lost: int) -> dict[str, Any]:
+    """What --json says about a prompt: its text, which is None of ids without a tokenizer, and the characters of it
+    that its ids do not tell."""
+    text = prompt if isinstance(prompt, str) else None
+    if text is None and llm.checkpoint.tokenizer.available:
+        text = llm.checkpoint.tokenizer.decode(prompt)
+    return {"prompt": text, "prompt_characters_lost": lost}
 
 
 def per_token(llm: LLM, result: Generation, options: argparse.Namespace) -> str:
@@ -223,6 +244,7 @@ def verify(options: argparse.Namespace) -> int:
         prompt = parse_ids(options.prompt_ids) if options.prompt_ids is not None else options.prompt
         ids = llm.ids_of(prompt if prompt is not None else default_prompt(llm, options.tokens))
         llm.check(ids, options.tokens, options.temperature, options.seed)
+        say_lost(llm, [prompt] if prompt is not None else [])
         with progress_bar("verify") as move:
             result = run_verify(llm, ids, options.tokens, options.temperature, options.seed, progress=move)
     print(f"{result.steps} steps, {result.tokens} new tokens, {result.logits:,} logits, {result.cycles:,} cycles")
@@ -259,7 +281,7 @@ def score(options: argparse.Namespace) -> int:
     with load(options, **more) as llm:
         ids, lost = llm.checkpoint.tokenizer.encode(text), llm.checkpoint.tokenizer.lost(text)
         if lost:
-            say(f"{lost} of {len(text)} characters are not in the tokenizer's vocabulary: dropped or replaced")
+            say(lost_line(lost, len(text)))
         with progress_bar("score") as move:
             result = run_score(llm, ids, move)
     print(f"{options.device}{'' if options.device == 'float' else ' ' + options.weights}: {result.describe()}")
