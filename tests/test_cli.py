@@ -200,10 +200,20 @@ def test_a_fault_of_one_prompt_is_a_line_with_its_number(
         (b"a\n\nb\n", "mozg: prompt 2: the prompt is empty: give at least one token"),
         (b"a\n" + b"b" * 254 + b"\n", None),
         (b"a\n" + b"b" * 257 + b"\n", "mozg: prompt 2: the prompt has 257 tokens, the context is 256: shorten it"),
-        (b"", "mozg: {path} is empty: give a prompt a line"),
+        (b"\nb\n", "mozg: prompt 1: the prompt is empty: give at least one token"),
+        (b"", "mozg: {path} has no prompt: give one a line"),
+        (b"\n\r\n", "mozg: {path} has no prompt: give one a line"),
         (b"a\n\xff\n", "mozg: {path} is not UTF-8 text (byte 2); convert it to UTF-8"),
     ],
-    ids=["empty line", "too long with its new tokens", "too long", "empty file", "not text"],
+    ids=[
+        "empty line",
+        "too long with its new tokens",
+        "too long",
+        "empty first",
+        "empty file",
+        "empty lines",
+        "not text",
+    ],
 )
 def test_bad_files_of_prompts_are_one_line(
     data: bytes, line: str | None, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
@@ -274,6 +284,14 @@ def test_a_byte_order_mark_is_no_prompt(tmp_path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbfROMEO:\n")
     options = cli.build_parser().parse_args(["generate", "shakespeare", "--prompts-file", str(path)])
     assert cli.read_prompts(options) == ["ROMEO:"]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\r\n\r\n", "\n\r\n"])
+def test_empty_lines_at_the_end_of_a_file_are_no_prompts(end: str, tmp_path: Path) -> None:
+    path = tmp_path / "prompts"
+    path.write_bytes(("a\n \nb" + end).encode())
+    options = cli.build_parser().parse_args(["generate", "shakespeare", "--prompts-file", str(path)])
+    assert cli.read_prompts(options) == ["a", " ", "b"]
 
 
 def test_compile_writes_image_and_listing(model: str, tmp_path: Path) -> None:

@@ -193,10 +193,10 @@ def generate_batch(
 def read_prompts(options: argparse.Namespace) -> list[str | list[int]]:
     """The prompts that the options name, in their order."""
     if options.prompts_file is not None:
-        text = read_text(options.prompts_file).replace("\r\n", "\n")
+        text = read_text(options.prompts_file).replace("\r\n", "\n").rstrip("\n")
         if not text:
-            raise MozgError(f"{options.prompts_file} is empty: give a prompt a line")
-        return text.removesuffix("\n").split("\n")
+            raise MozgError(f"{options.prompts_file} has no prompt: give one a line")
+        return text.split("\n")
     return options.prompt or [parse_ids(text) for text in options.prompt_ids]
 
 
@@ -412,7 +412,11 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--prompt-ids", metavar="IDS", action="append", help=f"token ids to continue, such as 1,2,3; {again}"
     )
-    group.add_argument("--prompts-file", metavar="FILE", help="UTF-8 text with a prompt a line, which run as a batch")
+    group.add_argument(
+        "--prompts-file",
+        metavar="FILE",
+        help="UTF-8 text with a prompt a line, which run as a batch; empty lines at its end are none",
+    )
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
