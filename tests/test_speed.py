@@ -1,9 +1,12 @@
-"""`python -m verif.device.speed`: refusals, before anything is built. What it measures is a matter of the machine."""
+"""`python -m verif.device.speed`: its cycles, and refusals before anything is built."""
 
 from __future__ import annotations
 
 import pytest
 
+from mozg.measure import Meter, decode_rows, random_image
+from mozg.shapes import parse_shape
+from rtl.common.config import PRESETS
 from verif.device import speed
 
 
@@ -24,3 +27,12 @@ def test_bad_options_are_one_line(arguments, line, monkeypatch, capsys):
     assert speed.main(arguments) == 1
     found = capsys.readouterr()
     assert (found.out, found.err) == ("", line + "\n")
+
+
+def test_a_step_takes_the_cycles_that_mozg_perf_counts():
+    config = parse_shape("gpt2-124m,layers=1,heads=2,width=64,context=80,vocabulary=70")
+    image = random_image(config, PRESETS["tiny"], slots=1)
+    with Meter(image) as meter:
+        expected = meter.decode(40).cycles
+    found = speed.measure(PRESETS["tiny"], image, decode_rows(40, 1, config.vocabulary), 1)
+    assert found.cycles == expected and found.device > 0 and found.bare > 0

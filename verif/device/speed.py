@@ -19,6 +19,7 @@ from mozg import models
 from mozg.checkpoint import load_checkpoint
 from mozg.compiler import Image, compile_model
 from mozg.device import DeviceError
+from mozg.device.memory import DDR4
 from mozg.device.verilator import VerilatorDevice
 from mozg.driver import Driver, Row
 from mozg.errors import MozgError
@@ -31,7 +32,7 @@ PROGRAMS = {"gpt2-124m": 512, "shakespeare": 128}  # and the context of the step
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one step: its cycles, and how many of them a second on the device and in the bare loop."""
+    """Of one step: its cycles, by the chip's counter, and how many a second on the device and in the bare loop."""
 
     cycles: int
     device: float
@@ -69,8 +70,10 @@ def measure(chip: ChipConfig, image: Image, rows: list[Row], repeats: int) -> Sp
     device_rate = bare_rate = 0.0
     with VerilatorDevice(chip, image.memory.size, progress=lambda line: print(line, file=sys.stderr)) as device:
         driver = Driver(device, image)
+        device.wait_for_phase(0, DDR4.refresh_interval)  # as `mozg.measure` does: the same refreshes, the same cycles
         device.record(True)
-        cycles = driver.step(rows).cycles
+        step = driver.step(rows)
+        cycles = step.cycles
         device.record(False)
         for _ in range(repeats):
             with ReplayDevice(chip, image.memory.size) as replay:
@@ -82,7 +85,7 @@ def measure(chip: ChipConfig, image: Image, rows: list[Row], repeats: int) -> Sp
             start = time.thread_time()
             done = driver.step(rows).cycles
             device_rate = max(device_rate, done / (time.thread_time() - start))
-    return Speed(cycles, device_rate, bare_rate)
+    return Speed(step.counters["cycles"], device_rate, bare_rate)
 
 
 def names(option: str, text: str, known: Collection[str]) -> list[str]:
