@@ -2,7 +2,8 @@
 
 A chip is rows x bus width x lanes x prefetch; its RAMs are as large as the model needs (`fit.py`). A bus of 1,024 bits
 is beyond what the RTL takes today: there the model says what such a chip would do. A chip is on the frontier if it
-takes fewer cycles, by more than 1 %, than every chip with fewer multipliers, and no more than one with as many.
+takes fewer cycles, by more than 1 %, than every chip with fewer multipliers on it, and is the smallest of those within
+1 % of the best with as many.
 """
 
 from __future__ import annotations
