@@ -279,6 +279,12 @@ def test_generate_counts_the_characters_that_the_vocabulary_lacks(
     assert "1 of 6 " + line.format("the prompt") in capsys.readouterr().err
 
 
+def test_a_line_is_one_however_narrow_the_terminal(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli, "status", cli.Console(stderr=True, width=40))
+    assert run(*generate("shakespeare", "--prompt", "h\u00e9llo")) == 0
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
 def test_a_byte_order_mark_is_no_prompt(tmp_path: Path) -> None:
     path = tmp_path / "prompts"
     path.write_bytes(b"\xef\xbb\xbfROMEO:\n")

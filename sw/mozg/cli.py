@@ -48,7 +48,7 @@ status = Console(stderr=True)
 
 def say(text: str) -> None:
     """A line about what is being done, on standard error."""
-    status.print(text, style="dim", highlight=False, markup=False)
+    status.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
