@@ -180,10 +180,10 @@ class LLM:
         tokens a step (default: the chip's rows). on_token is called with each new id and its step.
         RequestError before anything runs when prompt and new tokens exceed the context.
 
-        A list of prompts gives a `Batch`: a list of generations in the order of the prompts, with statistics; an empty
-        list is one without prompts. Sequences
-        join when a row and a slot are free and leave when they end, so there may be any number. max_new_tokens,
-        temperature, seed and stop are one for all, or a list with one for each prompt; nothing is added to a seed.
+        A list of prompts gives a `Batch`: a list of generations in the order of the prompts, with statistics. Sequences
+        join when a row and a slot are free and leave when they end, so there may be any number, none too (`[]`).
+        max_new_tokens, temperature, seed and stop are one for all, or a list with one for each prompt; nothing is added
+        to a seed.
         So `generate(prompts, n, t, seeds)[i]` has the ids and the logits of `generate(prompts[i], n, t, seeds[i])`,
         bit for bit. on_token is called with the index of the prompt, the id and the step; on_end with the index and
         the generation of each sequence that ends. An overflow ends its own sequence only (`stopped` is "fault",
