@@ -244,7 +244,7 @@ def test_every_row_at_fault_is_no_error_of_the_chip() -> None:
         ({"stop": [None, 5]}, "prompt 2: stop is 5: expected a sequence of at most two token ids"),
         ({"stop": [1, 2, 3]}, "prompt 1: 3 stop ids: the chip compares at most 2"),
         ({"chunk": 99}, "prompt 1: chunk is 99: chip 'edge' takes 1 to 4 tokens a step"),
-        ({"prompt": []}, "the prompt is empty: give at least one token"),
+        ({"prompt": [], "seed": [1]}, "seed has 1 values for 0 prompts: give one for all, or one for each"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -253,6 +253,14 @@ def test_refuses_a_request_before_anything_runs(alone: LLM, monkeypatch, request
     with pytest.raises(RequestError) as caught:
         alone.generate(**{"prompt": [[1], [2]], "max_new_tokens": 2} | request_)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("prompts", [[], (), iter([])], ids=["list", "tuple", "iterator"])
+def test_no_prompts_are_an_empty_batch_without_a_device(prompts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mozg.device.open_device", lambda *_, **__: pytest.fail("opened"))
+    batch = LLM(checkpoint(**SHAPE), PRESETS["tiny"], "model").generate(prompts, max_new_tokens=[])
+    assert (list(batch), len(batch), batch.steps, batch.cycles, batch.new_tokens) == ([], 0, [], 0, 0)
+    assert batch.as_dict()["results"] == []
 
 
 def test_an_interrupted_batch_does_not_spoil_the_next(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,10 +200,20 @@ def test_a_fault_of_one_prompt_is_a_line_with_its_number(
         (b"a\n\nb\n", "mozg: prompt 2: the prompt is empty: give at least one token"),
         (b"a\n" + b"b" * 254 + b"\n", None),
         (b"a\n" + b"b" * 257 + b"\n", "mozg: prompt 2: the prompt has 257 tokens, the context is 256: shorten it"),
-        (b"", "mozg: {path} is empty: give a prompt a line"),
+        (b"\nb\n", "mozg: prompt 1: the prompt is empty: give at least one token"),
+        (b"", "mozg: {path} has no prompt: give one a line"),
+        (b"\n\r\n", "mozg: {path} has no prompt: give one a line"),
         (b"a\n\xff\n", "mozg: {path} is not UTF-8 text (byte 2); convert it to UTF-8"),
     ],
-    ids=["empty line", "too long with its new tokens", "too long", "empty file", "not text"],
+    ids=[
+        "empty line",
+        "too long with its new tokens",
+        "too long",
+        "empty first",
+        "empty file",
+        "empty lines",
+        "not text",
+    ],
 )
 def test_bad_files_of_prompts_are_one_line(
     data: bytes, line: str | None, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
@@ -245,11 +255,49 @@ def test_score_counts_the_characters_that_the_vocabulary_lacks(
     assert "3 of 23 characters are not in the tokenizer's vocabulary: dropped or replaced\n" in found.err
 
 
+def test_generate_counts_the_characters_that_the_vocabulary_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, of one prompt and of several; a field of --json; nothing where all are there."""
+    path = tmp_path / "out.json"
+    line = "characters of {} are not in the tokenizer's vocabulary: dropped or replaced"
+    assert run(*generate("shakespeare", "--prompt", "h\u00e9llo \U0001f600", "--json", str(path))) == 0
+    assert capsys.readouterr().err.splitlines()[0] == "2 of 7 " + line.format("the prompt")
+    assert json.loads(path.read_text())["prompt_characters_lost"] == 2
+    prompts = [argument for text in ("a\u00e9", "a", "\u00e9{b") for argument in ("--prompt", text)]
+    assert run(*generate("shakespeare", *prompts, "--json", str(path))) == 0
+    assert capsys.readouterr().err.splitlines()[0] == "3 of 5 " + line.format("prompts 1, 3")
+    assert [one["prompt_characters_lost"] for one in json.loads(path.read_text())["results"]] == [1, 0, 2]
+    many = ["--prompt", "{"] * 7
+    assert run(*generate("shakespeare", *many)) == 0
+    assert capsys.readouterr().err.splitlines()[0] == "7 of 7 " + line.format("prompts 1, 2, 3, 4, 5, ...")
+    for given in (["--prompt", "all here"], ["--prompt-ids", "1,2"]):
+        assert run(*generate("shakespeare", *given, "--json", str(path))) == 0
+        assert "vocabulary" not in capsys.readouterr().err
+        assert json.loads(path.read_text())["prompt_characters_lost"] == 0
+    assert demo.run_demo(demo_options(prompt="ROM\u00c9O:")) == 0
+    assert "1 of 6 " + line.format("the prompt") in capsys.readouterr().err
+
+
+def test_a_line_is_one_however_narrow_the_terminal(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli, "status", cli.Console(stderr=True, width=40))
+    assert run(*generate("shakespeare", "--prompt", "h\u00e9llo")) == 0
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
 def test_a_byte_order_mark_is_no_prompt(tmp_path: Path) -> None:
     path = tmp_path / "prompts"
     path.write_bytes(b"\xef\xbb\xbfROMEO:\n")
     options = cli.build_parser().parse_args(["generate", "shakespeare", "--prompts-file", str(path)])
     assert cli.read_prompts(options) == ["ROMEO:"]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\r\n\r\n", "\n\r\n"])
+def test_empty_lines_at_the_end_of_a_file_are_no_prompts(end: str, tmp_path: Path) -> None:
+    path = tmp_path / "prompts"
+    path.write_bytes(("a\n \nb" + end).encode())
+    options = cli.build_parser().parse_args(["generate", "shakespeare", "--prompts-file", str(path)])
+    assert cli.read_prompts(options) == ["a", " ", "b"]
 
 
 def test_compile_writes_image_and_listing(model: str, tmp_path: Path) -> None:
@@ -358,7 +406,24 @@ def test_demo_reports_cycles_and_the_share_of_the_limit(monkeypatch, capsys: pyt
     assert "simulated 1,605,058 cycles, " in found
 
 
-@pytest.mark.parametrize("command", ["generate", "verify", "score", "perf", "compile", "info", "demo"])
+COMMANDS = ["generate", "verify", "score", "perf", "trace", "explore", "compile", "info", "demo"]
+
+
+def test_the_commands_are_those_that_the_module_names() -> None:
+    named = cli.__doc__.splitlines()[0].removesuffix(".").split(": ")[1].split(", ")
+    parser = cli.build_parser()
+    assert list(next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices) == named
+    assert named == COMMANDS
+
+
+@pytest.mark.parametrize("command", ["perf", "trace", "explore"])
+def test_help_of_commands_without_a_device_names_none(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    found = " ".join(capsys.readouterr().out.split())
+    assert "DRAM of the chip" in found and "verilator device" not in found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_describes_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     parser = cli.build_parser()
     chosen = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices[command]
@@ -581,6 +646,50 @@ def test_unwritable_output_is_refused_before_the_run(
     )
 
 
+def test_two_outputs_in_one_file_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is written, whatever the two are called."""
+    out, hard, soft = tmp_path / "out.svg", tmp_path / "hard.svg", tmp_path / "soft.svg"
+    out.write_text("before")
+    hard.hardlink_to(out)
+    soft.symlink_to(out)
+    json_plot = "--json", "--plot"
+    commands = [
+        (["perf", "gpt2-124m", "--predict"], json_plot),
+        (["explore", "gpt2-124m"], json_plot),
+        (["generate", "shakespeare", "--prompt", "a"], ("--json", "--waves")),
+        (["compile", "shakespeare"], ("-o", "--listing")),
+    ]
+    for command, (one, two) in commands:
+        for name in (out, hard, soft, tmp_path / "." / "out.svg"):
+            found = fails(capsys, *command, one, str(out), two, str(name))
+            assert found == f"mozg: {one} and {two} are both {name}: give two files"
+    from mozg.batch_scaling import main
+
+    assert main(["gpt2-124m", "--json", str(out), "--plot", str(out)]) == 1
+    assert "--json and --plot are both" in capsys.readouterr().err
+    assert out.read_text() == "before"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["perf", "gpt2-124m", "--predict", "--json"],
+        ["explore", "gpt2-124m", "--json"],
+        ["generate", "shakespeare", "--prompt", "a", "--json"],
+        ["generate", "shakespeare", "--prompt", "a", "--waves"],
+        ["trace", "gpt2-124m", "-o"],
+        ["compile", "shakespeare", "-o"],
+        ["compile", "shakespeare", "--listing"],
+    ],
+    ids=lambda command: " ".join((command[0], command[-1])),
+)
+def test_a_dash_is_no_file(command: list[str], tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = "mozg: - names no file to write: give a path, or /dev/stdout for standard output"
+    assert fails(capsys, *command, "-") == expected
+    assert not list(tmp_path.iterdir())
+
+
 def test_file_that_cannot_be_completed_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "out"
     path.write_text("before")
@@ -623,9 +732,9 @@ def test_standard_output_can_be_the_file(tmp_path: Path, model: str) -> None:
 def test_a_folder_that_cannot_be_written_does_not_matter_where_nothing_is(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".output").mkdir()
-    cli.check_writable(None)
+    cli.check_outputs({"--json": None})
     with pytest.raises(cli.MozgError, match="its name is empty"):
-        cli.check_writable("")
+        cli.check_outputs({"--json": ""})
 
 
 def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:

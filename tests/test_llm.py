@@ -215,7 +215,7 @@ def test_verify_sees_a_difference_in_the_cache_alone() -> None:
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ({"prompt": []}, "the prompt is empty: give at least one token"),
+        ({"prompt": np.array([], dtype=int)}, "the prompt is empty: give at least one token"),
         ({"prompt": [70]}, "prompt id 70 is outside the vocabulary: expected 0 to 69"),
         ({"prompt": [-1]}, "prompt id -1 is outside the vocabulary: expected 0 to 69"),
         ({"prompt": [1.5]}, "prompt id 1.5 is not an integer"),

@@ -33,5 +33,13 @@ def test_shares_of_the_ideal_reader():
     assert IDEAL.refresh_interval == 0
 
 
+def test_channels_beside_each_other_have_their_pages_beside_each_other():
+    """A row is what the bus of the same line opens at once; where chips differ, the source says for which it is."""
+    page, channels = 2048, {"edge": 2, "server": 4}
+    assert REAL["lpddr4"].row.value == page * channels["edge"]
+    assert "2 channels of `edge`" in REAL["lpddr4"].row.source
+    assert f"`server` would have {page * channels['server']:,}" in REAL["lpddr4"].row.source
+
+
 def test_the_readme_shows_the_presets_as_they_are():
     assert table() in README.read_text()

@@ -76,6 +76,44 @@ def test_a_report_is_what_its_steps_are():
     assert found.energy_per_token["bytes_moved"] == 1440 * 32 / 3
 
 
+def predicted(tmp_path, *more: str, weights: str = "mxfp4") -> dict:
+    """What --json holds of a prediction."""
+    written = tmp_path / "perf.json"
+    options = ["--chip", "tiny", "--context", "64", "--prompt", "20", "--batch", "2", "--predict"]
+    assert main(["perf", SHAPE, *options, "--weights", weights, "--json", str(written), *more]) == 0
+    return json.loads(written.read_text())
+
+
+@pytest.mark.parametrize("weights", ["mxint8", "mxfp4"])
+def test_the_figure_stands_alone_and_bytes_in_vain_do_not_lower_its_roof(weights, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("mozg.figures.save", lambda figure, path: drawn.append(figure))
+    found = predicted(tmp_path, "--plot", "x.png", weights=weights)
+    (figure,) = drawn
+    for text in (SHAPE, "chip tiny", f"weights {weights}", "memory ddr4", "cycle model", "prefill of 20 tokens"):
+        assert text in figure.get_suptitle()
+    assert "decode at context 64, batch 2" in figure.get_suptitle()
+    (axes,) = figure.axes
+    assert "a useful byte" in axes.get_xlabel()
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    for kind in ("decode", "prefill"):
+        assert f"{kind}: {found[kind]['share_of_ideal']:.1%} of its roof" in labels
+    figure.canvas.draw()
+    for axis in (axes.xaxis, axes.yaxis):
+        shown = [label.get_window_extent() for label in axis.get_ticklabels(which="both") if label.get_text()]
+        assert len(shown) >= 3
+        assert not any(a.overlaps(b) for index, a in enumerate(shown) for b in shown[:index])
+
+
+def test_tables_say_what_a_vector_beat_is_and_what_counts_as_mxfp4(tmp_path, capsys):
+    found = predicted(tmp_path)["decode"]
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"with KV beats counted as MXFP4 {found['multiplies_share_of_peak']:.2%}" in text
+    assert "vector beat: 2 elements through the lanes" in text
+    predicted(tmp_path, weights="mxint8")
+    assert "KV beats" not in capsys.readouterr().out
+
+
 def test_causes_of_a_step_sum_to_all_its_cycles():
     config = checkpoint(layers=1, heads=2, width=64, context=80, vocabulary=70).config
     with Meter(random_image(config, PRESETS["tiny"])) as meter:

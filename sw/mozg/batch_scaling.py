@@ -124,7 +124,7 @@ def draw(path: Path, title: str, points: Points) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     from .figures import check_figure
-    from .output import check_writable
+    from .output import check_outputs
     from .perf_command import image_of
 
     parser = argparse.ArgumentParser(
@@ -142,8 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         check_figure(options.plot and str(options.plot))
-        for path in (options.json, options.plot):
-            check_writable(path and str(path))
+        check_outputs({f"--{name}": (path := getattr(options, name)) and str(path) for name in ("json", "plot")})
         of = {name: getattr(options, name) for name in ("model", "chip", "weights", "memory")}
         sweep = Sweep(of, options.json)
         image = image_of(options.model, PRESETS[options.chip], options.weights)

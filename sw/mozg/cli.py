@@ -1,4 +1,4 @@
-"""The `mozg` command: generate, verify, score, perf, trace, compile, info, demo."""
+"""The `mozg` command: generate, verify, score, perf, trace, explore, compile, info, demo."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from .device.memory import MEMORIES, MEMORY_HELP
 from .device.serial import BAUD
 from .errors import MozgError
 from .explore import add_arguments as explore_arguments
-from .output import Output, check_writable, write_file
+from .output import Output, check_outputs, write_file
 from .shapes import SHAPES
+from .tokenizer import lost_line
 
 if TYPE_CHECKING:
     from .generation import Generation, Step
@@ -41,12 +42,13 @@ DEVICES = {
     "float": "float32 GPT-2, the yardstick",
 }
 RTL = ("verilator", "icarus", "serial")
+NAMED = 5  # prompts that a line about them all names
 status = Console(stderr=True)
 
 
 def say(text: str) -> None:
     """A line about what is being done, on standard error."""
-    status.print(text, style="dim", highlight=False, markup=False)
+    status.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -115,16 +117,16 @@ def load(options: argparse.Namespace, **more: object) -> LLM:
 def generate(options: argparse.Namespace) -> int:
     prompts = read_prompts(options)
     several = options.prompts_file is not None or len(prompts) > 1
-    check_writable(options.json)
-    check_writable(options.waves)
+    check_outputs({"--json": options.json, "--waves": options.waves})
     if options.waves and options.device != "verilator":
         raise MozgError(f"--waves: the device {options.device} writes none; use --device verilator")
     with load(options) as llm:
         sampling = options.max_new_tokens, options.temperature, options.seed
         ids = [one.ids for one in llm.requests(prompts, *sampling, several=several)]
         llm.open()  # what the build has to say comes before the text
+        lost = say_lost(llm, prompts, several)
         if several:
-            return generate_batch(llm, prompts, ids, options)
+            return generate_batch(llm, prompts, ids, lost, options)
         tokenizer, prompt = llm.checkpoint.tokenizer, prompts[0]
         stream = tokenizer.stream() if tokenizer.available else None
         started = time.monotonic()
@@ -144,12 +146,28 @@ def generate(options: argparse.Namespace) -> int:
         seconds = time.monotonic() - started
         say(f"{len(result.ids)} tokens in {seconds:.1f} s, ended by {result.stopped}{per_token(llm, result, options)}")
         if options.json:
-            found = {**settings(llm, options), "prompt": prompt_text(llm, prompt), **result.as_dict()}
+            found = {**settings(llm, options), **prompt_record(llm, prompt, lost[0]), **result.as_dict()}
             write_file(Path(options.json), (json.dumps(found, indent=1) + "\n").encode())
     return 0
 
 
-def generate_batch(llm: LLM, prompts: list[str | list[int]], ids: list[list[int]], options: argparse.Namespace) -> int:
+def say_lost(llm: LLM, prompts: Sequence[str | list[int]], several: bool = False) -> list[int]:
+    """Characters that each prompt's ids do not tell; a line about them where there are any."""
+    texts = [prompt if isinstance(prompt, str) else "" for prompt in prompts]
+    lost = [llm.checkpoint.tokenizer.lost(text) if text else 0 for text in texts]
+    numbers = [index for index, count in enumerate(lost) if count]
+    if numbers:
+        of = " of the prompt"
+        if several:
+            named = ", ".join(str(index + 1) for index in numbers[:NAMED]) + ", ..." * (len(numbers) > NAMED)
+            of = f" of prompt{'s' * (len(numbers) > 1)} {named}"
+        say(lost_line(sum(lost), sum(len(texts[index]) for index in numbers), of))
+    return lost
+
+
+def generate_batch(
+    llm: LLM, prompts: list[str | list[int]], ids: list[list[int]], lost: list[int], options: argparse.Namespace
+) -> int:
     """Several prompts: each text when it ends; 1 when one ended in a fault."""
     from .batch_output import BatchOutput
 
@@ -166,8 +184,8 @@ def generate_batch(llm: LLM, prompts: list[str | list[int]], ids: list[list[int]
     say(line)
     if options.json:
         found = {**settings(llm, options), **batch.as_dict()}
-        for prompt, result in zip(prompts, found["results"], strict=True):
-            result["prompt"] = prompt_text(llm, prompt)
+        for prompt, count, result in zip(prompts, lost, found["results"], strict=True):
+            result |= prompt_record(llm, prompt, count)
         write_file(Path(options.json), (json.dumps(found, indent=1) + "\n").encode())
     return int(any(result.error for result in batch))
 
@@ -175,10 +193,10 @@ def generate_batch(llm: LLM, prompts: list[str | list[int]], ids: list[list[int]
 def read_prompts(options: argparse.Namespace) -> list[str | list[int]]:
     """The prompts that the options name, in their order."""
     if options.prompts_file is not None:
-        text = read_text(options.prompts_file).replace("\r\n", "\n")
+        text = read_text(options.prompts_file).replace("\r\n", "\n").rstrip("\n")
         if not text:
-            raise MozgError(f"{options.prompts_file} is empty: give a prompt a line")
-        return text.removesuffix("\n").split("\n")
+            raise MozgError(f"{options.prompts_file} has no prompt: give one a line")
+        return text.split("\n")
     return options.prompt or [parse_ids(text) for text in options.prompt_ids]
 
 
@@ -196,11 +214,13 @@ def settings(llm: LLM, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def prompt_text(llm: LLM, prompt: str | list[int]) -> str | None:
-    """The text of a prompt; None of ids without a tokenizer."""
-    if isinstance(prompt, str):
-        return prompt
-    return llm.checkpoint.tokenizer.decode(prompt) if llm.checkpoint.tokenizer.available else None
+def prompt_record(llm: LLM, prompt: str | list[int], lost: int) -> dict[str, Any]:
+    """What --json says about a prompt: its text, which is None of ids without a tokenizer, and the characters of it
+    that its ids do not tell."""
+    text = prompt if isinstance(prompt, str) else None
+    if text is None and llm.checkpoint.tokenizer.available:
+        text = llm.checkpoint.tokenizer.decode(prompt)
+    return {"prompt": text, "prompt_characters_lost": lost}
 
 
 def per_token(llm: LLM, result: Generation, options: argparse.Namespace) -> str:
@@ -224,6 +244,7 @@ def verify(options: argparse.Namespace) -> int:
         prompt = parse_ids(options.prompt_ids) if options.prompt_ids is not None else options.prompt
         ids = llm.ids_of(prompt if prompt is not None else default_prompt(llm, options.tokens))
         llm.check(ids, options.tokens, options.temperature, options.seed)
+        say_lost(llm, [prompt] if prompt is not None else [])
         with progress_bar("verify") as move:
             result = run_verify(llm, ids, options.tokens, options.temperature, options.seed, progress=move)
     print(f"{result.steps} steps, {result.tokens} new tokens, {result.logits:,} logits, {result.cycles:,} cycles")
@@ -260,7 +281,7 @@ def score(options: argparse.Namespace) -> int:
     with load(options, **more) as llm:
         ids, lost = llm.checkpoint.tokenizer.encode(text), llm.checkpoint.tokenizer.lost(text)
         if lost:
-            say(f"{lost} of {len(text)} characters are not in the tokenizer's vocabulary: dropped or replaced")
+            say(lost_line(lost, len(text)))
         with progress_bar("score") as move:
             result = run_score(llm, ids, move)
     print(f"{options.device}{'' if options.device == 'float' else ' ' + options.weights}: {result.describe()}")
@@ -271,8 +292,7 @@ def perf(options: argparse.Namespace) -> int:
     from .figures import check_figure
     from .perf_command import run
 
-    check_writable(options.json)
-    check_writable(options.plot)
+    check_outputs({"--json": options.json, "--plot": options.plot})
     check_figure(options.plot)
     return run(options, say)
 
@@ -280,7 +300,7 @@ def perf(options: argparse.Namespace) -> int:
 def trace(options: argparse.Namespace) -> int:
     from .trace_command import run
 
-    check_writable(options.output)
+    check_outputs({"-o": options.output})
     return run(options, say)
 
 
@@ -288,8 +308,7 @@ def explore(options: argparse.Namespace) -> int:
     from .explore import run
     from .figures import check_figure
 
-    check_writable(options.json)
-    check_writable(options.plot)
+    check_outputs({"--json": options.json, "--plot": options.plot})
     check_figure(options.plot)
     with progress_bar("explore") as move:
         return run(options, move)
@@ -302,10 +321,7 @@ def compile_image(options: argparse.Namespace) -> int:
 
     if not options.output and not options.listing:
         raise MozgError("compile: give -o IMAGE, --listing FILE, or both")
-    check_writable(options.output)
-    check_writable(options.listing)
-    if options.output and options.listing and Path(options.output).resolve() == Path(options.listing).resolve():
-        raise MozgError(f"-o and --listing are both {options.output}: give two files")
+    check_outputs({"-o": options.output, "--listing": options.listing})
     image = compile_model(load_checkpoint(options.model), chip_config(options.chip), options.weights)
     kv = image.regions["kv"].base
     if options.output:
@@ -360,12 +376,12 @@ def add_common(parser: argparse.ArgumentParser, device: str = "verilator", devic
     add_memory(parser)
 
 
-def add_memory(parser: argparse.ArgumentParser) -> None:
+def add_memory(parser: argparse.ArgumentParser, which: str = "DRAM of the verilator device") -> None:
     parser.add_argument(
         "--memory",
         choices=MEMORIES,
         default="ddr4",
-        help=f"{MEMORY_HELP} (default: ddr4)",
+        help=f"{which}. {MEMORY_HELP} (default: ddr4)",
     )
 
 
@@ -396,7 +412,11 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--prompt-ids", metavar="IDS", action="append", help=f"token ids to continue, such as 1,2,3; {again}"
     )
-    group.add_argument("--prompts-file", metavar="FILE", help="UTF-8 text with a prompt a line, which run as a batch")
+    group.add_argument(
+        "--prompts-file",
+        metavar="FILE",
+        help="UTF-8 text with a prompt a line, which run as a batch; empty lines at its end are none",
+    )
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
@@ -447,7 +467,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--json",
         metavar="FILE",
-        help="write ids, text, cycles and counters of every step; of several prompts, a list `results`",
+        help="write ids, text, cycles and counters of every step; of several prompts, a list `results` "
+        "(/dev/stdout: standard output, below the text)",
     )
     sub.add_argument("--waves", metavar="FILE", help="write all signals to an FST file (verilator; slow)")
 
@@ -468,20 +489,20 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("model", metavar="MODEL", help=f"{MODEL_HELP}, or a shape: {', '.join(SHAPES)}[,layers=N,...]")
     add_chip(sub)
     add_weights(sub)
-    add_memory(sub)
+    add_memory(sub, "DRAM of the chip")
     perf_command.add_arguments(sub)
 
     sub = command("trace", trace, "run a step on the RTL and write the timeline of its engines for ui.perfetto.dev")
     sub.add_argument("model", metavar="MODEL", help=f"{MODEL_HELP}, or a shape: {', '.join(SHAPES)}[,layers=N,...]")
     add_chip(sub)
     add_weights(sub)
-    add_memory(sub)
+    add_memory(sub, "DRAM of the chip")
     trace_command.add_arguments(sub)
 
     sub = command("explore", explore, "cycles a token of many chips for a model, and their frontier")
     sub.add_argument("model", metavar="MODEL", help=f"{MODEL_HELP}, or a shape: {', '.join(SHAPES)}[,layers=N,...]")
     add_weights(sub)
-    add_memory(sub)
+    add_memory(sub, "DRAM of the chips")
     explore_arguments(sub)
 
     sub = command("compile", compile_image, "write the memory image and a listing of program and memory map")
@@ -489,7 +510,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_chip(sub)
     add_weights(sub)
     sub.add_argument("-o", "--output", metavar="IMAGE", help="memory image, from address 0")
-    sub.add_argument("--listing", metavar="FILE", help="readable program and memory map")
+    sub.add_argument("--listing", metavar="FILE", help="readable program and memory map (/dev/stdout: standard output)")
 
     sub = command("info", info, "shapes and sizes of a model, whether it fits; parameters and peak rates of a chip")
     sub.add_argument("model", metavar="MODEL", nargs="?", help=MODEL_HELP)

@@ -20,6 +20,7 @@ from .device.memory import MEMORIES
 from .driver import Row
 from .llm import LLM, Step, chip_config
 from .output import Output
+from .tokenizer import lost_line
 from .verify import Lockstep, model_driver
 
 MODEL = "shakespeare"
@@ -130,6 +131,9 @@ def run_demo(options: argparse.Namespace) -> int:
     with LLM(checkpoint, chip_config(options.chip), device, options.weights, **extra) as llm:
         ids = llm.ids_of(options.prompt)
         llm.check(ids, options.tokens, options.temperature, options.seed)
+        lost = checkpoint.tokenizer.lost(options.prompt)
+        if lost:
+            say(lost_line(lost, len(options.prompt), " of the prompt"))
         stream, done = checkpoint.tokenizer.stream(), 0
         both = Lockstep(llm.driver, model_driver(llm))  # builds the chip, with messages, before there is text
         started = time.monotonic()

@@ -1,8 +1,9 @@
 """`mozg explore`: many chips for one model by the cycle model, cycles a token against the size of the array.
 
 A chip is rows x bus width x lanes x prefetch; its RAMs are as large as the model needs (`fit.py`). A bus of 1,024 bits
-is beyond what the RTL takes today: there the model says what such a chip would do. A chip is on the frontier if none
-with as few multipliers, or fewer, takes fewer cycles (by more than 1 %).
+is beyond what the RTL takes today: there the model says what such a chip would do. A chip is on the frontier if it
+takes fewer cycles, by more than 1 %, than every chip with fewer multipliers on it, and is the smallest of those within
+1 % of the best with as many.
 """
 
 from __future__ import annotations
@@ -50,10 +51,6 @@ class Choice:
     multipliers: int
     ram: int
     cycles: dict[str, float]
-
-    @property
-    def name(self) -> str:
-        return f"{self.rows} rows, {self.bus} bits, {self.lanes} lanes"
 
 
 class EstimatedChip(ChipConfig):
@@ -135,18 +132,19 @@ def sweep_of(
 
 
 def frontier(choices: Sequence[Choice], kind: str) -> list[Choice]:
-    """Choices that no other beats in cycles without more multipliers, by size; of those within ALIKE of the best of
-    their size the one with the fewest lanes, then the least RAM."""
+    """Choices that no other beats in cycles without more multipliers, by size, each better than the one before by more
+    than ALIKE; of those within ALIKE of the best of their size the one with the fewest lanes, then the least RAM."""
     best: list[Choice] = []
     for size in sorted({choice.multipliers for choice in choices}):
-        of_size = [choice for choice in choices if choice.multipliers == size]
-        least = min(choice.cycles[kind] for choice in of_size)
-        if best and least >= best[-1].cycles[kind]:
-            continue
-        alike = [choice for choice in of_size if choice.cycles[kind] <= least * (1 + ALIKE)]
-        chosen = min(alike, key=lambda c: (c.lanes, c.ram, c.cycles[kind]))
-        if not best or chosen.cycles[kind] < best[-1].cycles[kind]:
-            best.append(chosen)
+        better = [
+            choice
+            for choice in choices
+            if choice.multipliers == size and (not best or choice.cycles[kind] * (1 + ALIKE) < best[-1].cycles[kind])
+        ]
+        if better:
+            least = min(choice.cycles[kind] for choice in better)
+            alike = [choice for choice in better if choice.cycles[kind] <= least * (1 + ALIKE)]
+            best.append(min(alike, key=lambda c: (c.lanes, c.ram, c.cycles[kind])))
     return best
 
 
@@ -154,14 +152,14 @@ def frontier(choices: Sequence[Choice], kind: str) -> list[Choice]:
 
 
 def numbers(allowed: Sequence[int]) -> Callable[[str], list[int]]:
-    """For argparse: powers of two separated by commas, from the first to the last of `allowed`."""
+    """For argparse: powers of two separated by commas, from the first to the last of `allowed`; each once."""
 
     def parse(text: str) -> list[int]:
         parts = text.split(",")
         found = [int(part) if part.isdecimal() else 0 for part in parts]
         if not all(allowed[0] <= n <= allowed[-1] and n & (n - 1) == 0 for n in found):
             raise argparse.ArgumentTypeError(f"{text!r} is not powers of two from {allowed[0]} to {allowed[-1]}")
-        return found
+        return list(dict.fromkeys(found))
 
     return parse
 
@@ -180,7 +178,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             name, type=numbers(allowed), default=list(default), metavar="N,N", help=f"{what} (default: {listed})"
         )
-    parser.add_argument("--json", metavar="FILE", help="write every chip")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write every chip (/dev/stdout: standard output, below the table)"
+    )
     parser.add_argument("--plot", metavar="FILE", help="draw cycles a token against multipliers (.png, .svg, .pdf)")
 
 
@@ -208,11 +208,11 @@ def run(options: argparse.Namespace, progress: Callable[[int, int], None]) -> in
 
 
 def record(title: str, choices: Sequence[Choice]) -> dict[str, Any]:
-    on = {kind: {choice.name for choice in frontier(choices, kind)} for kind in KINDS}
+    best = {kind: frontier(choices, kind) for kind in KINDS}
     return {
         "title": title,
         "chips": [
-            asdict(choice) | {"frontier": [kind for kind in KINDS if choice.name in on[kind]]} for choice in choices
+            asdict(choice) | {"frontier": [kind for kind in KINDS if choice in best[kind]]} for choice in choices
         ],
     }
 
@@ -225,8 +225,10 @@ def rows_of(choices: Sequence[Choice]) -> Iterator[tuple[str, Choice]]:
 
 def print_frontiers(title: str, choices: Sequence[Choice]) -> None:
     out = Output(highlight=False)
-    table = Table(title=f"{title}: {len(choices)} chips", title_justify="left", box=None, padding=(0, 1))
-    for name in ("frontier", "rows", "bus", "lanes", "multipliers", "RAM", "cycles"):
+    title += f": {len(choices)} chip{'s' * (len(choices) > 1)}"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
+    fifos = ("FIFO",) if len({choice.fifo for choice in choices}) > 1 else ()
+    for name in ("frontier", "rows", "bus", "lanes", *fifos, "multipliers", "RAM", "cycles"):
         table.add_column(name, justify="left" if name == "frontier" else "right", no_wrap=True)
     before = ""
     for kind, choice in rows_of(choices):
@@ -235,6 +237,7 @@ def print_frontiers(title: str, choices: Sequence[Choice]) -> None:
             str(choice.rows),
             f"{choice.bus}{'' if choice.bus in RTL_BUS else '*'}",
             str(choice.lanes),
+            *(f"{choice.fifo:,}" for _ in fifos),
             f"{choice.multipliers:,}",
             f"{choice.ram / 1024:,.0f} KiB",
             f"{choice.cycles[kind]:,.0f}",

@@ -60,7 +60,7 @@ def draw_perf(path: Path, image: Image, memory: MemoryConfig, title: str, report
     """A roofline, and a stacked bar of the causes where they are known."""
     known = [each for each in reports if each.causes]
     figure = new_figure(2 if known else 1, 12 if known else 7, 5, (1.25, 1) if known else None)
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize=11 if known else 9)
     roofline(figure.axes[0], image, memory, reports)
     if known:
         causes(figure.axes[1], known)
@@ -68,13 +68,14 @@ def draw_perf(path: Path, image: Image, memory: MemoryConfig, title: str, report
 
 
 def roofline(axes, image: Image, memory: MemoryConfig, reports: Sequence[Report]) -> None:
-    """Useful multiplies a cycle over useful multiplies a byte moved."""
+    """Useful multiplies a cycle over those a useful byte: bytes moved in vain leave a step further below its roof, by
+    as much as they do in the share of the ideal reader, and do not lower the roof instead."""
     from .perf import products_per_beat
 
     peak, bus = products_per_beat(image), image.chip.bus_bytes
     corner = peak / bus
-    low = min([corner, *(each.multiplies_per_byte for each in reports)]) / 4
-    high = max([corner, *(each.multiplies_per_byte for each in reports)]) * 4
+    low = min([corner, *(each.multiplies_per_useful_byte for each in reports)]) / 4
+    high = max([corner, *(each.multiplies_per_useful_byte for each in reports)]) * 4
     for share, label, style in (
         (1.0, f"raw bus, {bus} bytes a cycle", "-"),
         (memory.reader_share, f"ideal reader, {memory.reader_share:.1%} of it", "--"),
@@ -83,9 +84,9 @@ def roofline(axes, image: Image, memory: MemoryConfig, reports: Sequence[Report]
         axes.plot([low, reach], [low * bus * share, reach * bus * share], style, color=COLOURS[0], label=label)
     axes.plot([corner, high], [peak, peak], color=COLOURS[3], label=f"array, {peak:,} multiplies a cycle")
     for index, each in enumerate(reports):
-        roof = min(peak, each.multiplies_per_byte * bus * memory.reader_share)
+        roof = min(peak, each.multiplies_per_useful_byte * bus * memory.reader_share)
         axes.plot(
-            each.multiplies_per_byte,
+            each.multiplies_per_useful_byte,
             each.multiplies_per_cycle,
             "os"[index % 2],
             color=COLOURS[1 + index],
@@ -95,7 +96,11 @@ def roofline(axes, image: Image, memory: MemoryConfig, reports: Sequence[Report]
         )
     axes.set(xscale="log", yscale="log", xlim=(low, high))
     axes.set_ylim(low * bus * memory.reader_share / 1.5, peak * 3)
-    axes.set_xlabel("useful multiplies a byte moved")
+    for axis, (first, last) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        axis.set_ticks([tick for tick in _ticks(first, last) if first <= tick <= last])
+        axis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.minorticks_off()
+    axes.set_xlabel("useful multiplies a useful byte (not of padding, program, writes)")
     axes.set_ylabel("useful multiplies a cycle")
     axes.set_title("Roofline")
     axes.legend(loc="lower right", fontsize=9)

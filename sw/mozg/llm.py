@@ -181,16 +181,18 @@ class LLM:
         RequestError before anything runs when prompt and new tokens exceed the context.
 
         A list of prompts gives a `Batch`: a list of generations in the order of the prompts, with statistics. Sequences
-        join when a row and a slot are free and leave when they end, so there may be any number. max_new_tokens,
-        temperature, seed and stop are one for all, or a list with one for each prompt; nothing is added to a seed.
+        join when a row and a slot are free and leave when they end, so there may be any number, none too (`[]`).
+        max_new_tokens, temperature, seed and stop are one for all, or a list with one for each prompt; nothing is added
+        to a seed.
         So `generate(prompts, n, t, seeds)[i]` has the ids and the logits of `generate(prompts[i], n, t, seeds[i])`,
         bit for bit. on_token is called with the index of the prompt, the id and the step; on_end with the index and
         the generation of each sequence that ends. An overflow ends its own sequence only (`stopped` is "fault",
         `error` says where); of one prompt alone it is a RowError.
         """
+        array = isinstance(prompt, np.ndarray)
         if not isinstance(prompt, str) and _is_iterable(prompt):
             prompt = list(prompt)  # an array, or an iterator
-        several = isinstance(prompt, list) and any(_is_iterable(one) for one in prompt)
+        several = isinstance(prompt, list) and (any(_is_iterable(one) for one in prompt) or not (prompt or array))
         if several:
             prompts = prompt
         else:
@@ -259,6 +261,8 @@ class LLM:
         tokenizer = self.checkpoint.tokenizer
         texts = [tokenizer.stream() if tokenizer.available else None for _ in requests]
         batch = Batch([Generation(one.ids, [], "", [], "length") for one in requests], [])
+        if not requests:
+            return batch  # without a device
         logits: list[list[NDArray]] = [[] for _ in requests]
         if self.device_name == "float":
             steps = self._float_steps(requests)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -72,6 +72,8 @@ def check_writable(name: str | None) -> None:
     if name is None:
         return
     path = Path(name)
+    if name == "-":
+        raise MozgError("- names no file to write: give a path, or /dev/stdout for standard output")
     if not name or path.is_dir():
         raise unwritable(path, "it is a folder" if name else "its name is empty")
     if path.exists():
@@ -79,6 +81,20 @@ def check_writable(name: str | None) -> None:
             raise unwritable(path, "it is write-protected")
     elif not path.resolve().parent.is_dir() or not os.access(path.resolve().parent, os.W_OK):
         raise unwritable(path, f"{path.parent} is not a folder that can be written to")
+
+
+def check_outputs(outputs: Mapping[str, str | None]) -> None:
+    """MozgError now where one of the files that a command writes, by option, cannot be written, or two are the same."""
+    seen: dict[str, Path] = {}
+    for option, name in outputs.items():
+        check_writable(name)
+        if name is None:
+            continue
+        path = Path(name).resolve()
+        for other, known in seen.items():
+            if path == known or path.exists() and known.exists() and path.samefile(known):
+                raise MozgError(f"{other} and {option} are both {name}: give two files")
+        seen[option] = path
 
 
 def unwritable(path: Path, reason: str | None) -> MozgError:

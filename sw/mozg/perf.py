@@ -102,8 +102,9 @@ def energy_counts(image: Image, cost: StepCost) -> dict[str, float]:
     the large RAMs, in words of their own width.
 
     operand_ram: words of V bytes read for a k block of each row that takes part; accumulators: one read and one write
-    of each column a weight beat; fifo: a write and a read of each beat; vector_beats: a control word each, whose pass
-    reads and writes vector RAM, score RAM or rings as its kind says.
+    of each column a weight beat; fifo: a write and a read of each beat; vector_beats: V elements through the lanes
+    each, whose pass says which of accumulators, vector RAM, score RAM and rings they come from and go to (the table of
+    passes in rtl/README.md): up to three words of V read, at most one written. No counter tells passes apart.
     """
     chip, factor = image.chip, 2 if image.weights == "mxfp4" else 1
     matrix, cache, loads, _ = streamed_beats(image, cost)
@@ -128,7 +129,8 @@ class Report:
 
     other_beats: read a step, but not for the array, which waits for memory meanwhile; 0 where cycles were predicted.
     causes: share of the cycles by cause, which sum to 1; empty where cycles were predicted. multiplies_share_of_peak:
-    of what the array could do if all beats had the format of the weights, as those of KV caches do not in MXFP4.
+    the same with every beat counted as one of the weights' format, as those of KV caches are not in MXFP4.
+    multiplies_per_byte: a byte moved, useful or not.
     """
 
     kind: str
@@ -150,6 +152,7 @@ class Report:
     multiplies_share_of_peak: float
     multiplies_per_cycle: float
     multiplies_per_byte: float
+    multiplies_per_useful_byte: float
     attention_products: float
     other_beats: float
     causes: dict[str, float]
@@ -201,6 +204,7 @@ def report(image: Image, memory: MemoryConfig, costs: Sequence[StepCost]) -> Rep
         multiplies_share_of_peak=done / peak,
         multiplies_per_cycle=done / cycles,
         multiplies_per_byte=done / (read + written),
+        multiplies_per_useful_byte=done / total,
         attention_products=attention / steps,
         other_beats=(sum_of("read_beats") - sum_of("array_beats")) / steps if causes else 0.0,
         causes=causes,

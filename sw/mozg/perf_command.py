@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--predict", action="store_true", help="by the cycle model instead of the RTL: any size at once, without causes"
     )
-    parser.add_argument("--json", metavar="FILE", help="write all figures")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write all figures (/dev/stdout: standard output, below the tables)"
+    )
     parser.add_argument(
         "--plot", metavar="FILE", help="draw a roofline and the causes of all cycles (.png, .svg, .pdf)"
     )
@@ -83,13 +85,13 @@ def run(options: argparse.Namespace, progress: Callable[[str], None]) -> int:
             attention = measure_attention(config, chip, prompt, memory, progress)
     reports = [report(image, memory, part) for part in costs]
     found = record(options, image, memory, context, prompt, reports, attention)
-    print_reports(found, reports)
+    print_reports(found, reports, chip.lanes)
     if options.json:
         write_file(Path(options.json), (json.dumps(found, indent=1) + "\n").encode())
     if options.plot:
         from .figures import draw_perf
 
-        draw_perf(Path(options.plot), image, memory, title(found), reports)
+        draw_perf(Path(options.plot), image, memory, figure_title(found), reports)
     return 0
 
 
@@ -136,8 +138,19 @@ def title(found: dict[str, Any]) -> str:
     return f"{found['model']}, {found['chip']}, {found['weights']}, {found['memory']}, {found['source']}"
 
 
-def print_reports(found: dict[str, Any], reports: list[Report]) -> None:
-    """Tables on standard output."""
+def figure_title(found: dict[str, Any]) -> str:
+    """All that the figures of a plot hang on, in two lines."""
+    steps = f"decode at context {found['context']}, batch {found['batch']}"
+    if found["prompt"]:
+        steps += f"; prefill of {found['prompt']} tokens"
+    return (
+        f"{found['model']} on chip {found['chip']}, weights {found['weights']}, memory {found['memory']}\n"
+        f"{steps}; {found['source']}"
+    )
+
+
+def print_reports(found: dict[str, Any], reports: list[Report], lanes: int) -> None:
+    """Tables on standard output. lanes: those of the chip."""
     out = Output(highlight=False)
     table = Table(title=title(found), title_justify="left", box=None, padding=(0, 2))
     table.add_column("", style="dim", no_wrap=True)
@@ -162,7 +175,7 @@ def print_reports(found: dict[str, Any], reports: list[Report]) -> None:
     row("share of the raw bus", lambda r: f"{r.share_of_bus:.2%}")
     row("multiplies done of possible", lambda r: f"{r.multiplies_share:.2%}")
     if found["weights"] == "mxfp4":
-        row("  if KV were MXFP4 too", lambda r: f"{r.multiplies_share_of_peak:.2%}")
+        row("  with KV beats counted as MXFP4", lambda r: f"{r.multiplies_share_of_peak:.2%}")
     row("  useful multiplies a cycle", lambda r: f"{r.multiplies_per_cycle:,.1f}")
     out.print(table)
     if "attention" in found:
@@ -199,3 +212,7 @@ def print_reports(found: dict[str, Any], reports: list[Report]) -> None:
     for name in reports[0].energy_per_token:
         table.add_row(name.replace("_", " "), *(f"{each.energy_per_token[name]:,.0f}" for each in reports))
     out.print(table)
+    out.print(
+        f"vector beat: {lanes} elements through the lanes; by its pass (rtl/README.md) it reads up to three words of "
+        "as many from accumulators, vector RAM, score RAM or rings and writes at most one, which are not counted"
+    )

@@ -141,6 +141,11 @@ class TextStream:
         return piece
 
 
+def lost_line(lost: int, total: int, of: str = "") -> str:
+    """What a user is told about characters that are lost; of: whose characters they are."""
+    return f"{lost} of {total} characters{of} are not in the tokenizer's vocabulary: dropped or replaced"
+
+
 def load_tokenizer(path: Path, vocabulary: int) -> Tokenizer:
     """The tokenizer of a checkpoint directory for a model of `vocabulary` ids; one without a backend where
     there are no tokenizer files, or where they cannot be used: its first use of text says why."""

@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mozg import models
 from mozg.checkpoint import load_checkpoint
 from mozg.compiler import Image, compile_model
 from mozg.device import DeviceError
+from mozg.device.memory import DDR4
 from mozg.device.verilator import VerilatorDevice
 from mozg.driver import Driver, Row
 from mozg.errors import MozgError
@@ -30,7 +32,7 @@ PROGRAMS = {"gpt2-124m": 512, "shakespeare": 128}  # and the context of the step
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one step: its cycles, and how many of them a second on the device and in the bare loop."""
+    """Of one step: its cycles, by the chip's counter, and how many a second on the device and in the bare loop."""
 
     cycles: int
     device: float
@@ -68,8 +70,10 @@ def measure(chip: ChipConfig, image: Image, rows: list[Row], repeats: int) -> Sp
     device_rate = bare_rate = 0.0
     with VerilatorDevice(chip, image.memory.size, progress=lambda line: print(line, file=sys.stderr)) as device:
         driver = Driver(device, image)
+        device.wait_for_phase(0, DDR4.refresh_interval)  # as `mozg.measure` does: the same refreshes, the same cycles
         device.record(True)
-        cycles = driver.step(rows).cycles
+        step = driver.step(rows)
+        cycles = step.cycles
         device.record(False)
         for _ in range(repeats):
             with ReplayDevice(chip, image.memory.size) as replay:
@@ -81,22 +85,36 @@ def measure(chip: ChipConfig, image: Image, rows: list[Row], repeats: int) -> Sp
             start = time.thread_time()
             done = driver.step(rows).cycles
             device_rate = max(device_rate, done / (time.thread_time() - start))
-    return Speed(cycles, device_rate, bare_rate)
+    return Speed(step.counters["cycles"], device_rate, bare_rate)
 
 
-def main() -> int:
+def names(option: str, text: str, known: Collection[str]) -> list[str]:
+    """Names separated by commas. MozgError for one that is not known."""
+    found = text.split(",")
+    for name in found:
+        if name not in known:
+            raise MozgError(f"{option} {text}: {name!r} is unknown: expected names of {', '.join(known)}")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--chips", default="edge", help="chips, separated by commas (default: edge)")
-    parser.add_argument("--programs", default=",".join(PROGRAMS), help=f"of {', '.join(PROGRAMS)} (default: all)")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of which the fastest counts (default: 3)")
-    options = parser.parse_args()
-    print(
-        f"{'chip':8} {'decode step of':16} {'cycles':>10} {'device':>12} {'bare loop':>12} {'ratio':>6} {'a step':>8}"
+    parser.add_argument("--chips", default="edge", help=f"of {', '.join(PRESETS)}, by commas (default: edge)")
+    parser.add_argument(
+        "--programs", default=",".join(PROGRAMS), help=f"of {', '.join(PROGRAMS)}, by commas (default: all)"
     )
+    parser.add_argument("--repeats", type=int, default=3, help="runs of which the fastest counts (default: 3)")
+    options = parser.parse_args(arguments)
     try:
-        for name in options.chips.split(","):
+        chips = names("--chips", options.chips, PRESETS)
+        programs = names("--programs", options.programs, PROGRAMS)
+        if options.repeats < 1:
+            raise MozgError(f"--repeats {options.repeats}: expected at least 1")
+        head = f"{'chip':8} {'decode step of':16} {'cycles':>10} {'device':>12} {'bare loop':>12}"
+        print(f"{head} {'ratio':>6} {'a step':>8}")
+        for name in chips:
             chip = PRESETS[name]
-            for program in options.programs.split(","):
+            for program in programs:
                 image = load_image(program, chip)
                 speed = measure(
                     chip, image, decode_rows(PROGRAMS[program], 1, image.config.vocabulary), options.repeats
@@ -107,7 +125,7 @@ def main() -> int:
                     f" {speed.cycles / speed.device:6.2f} s",
                     flush=True,
                 )
-    except (MozgError, KeyError) as error:
+    except MozgError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

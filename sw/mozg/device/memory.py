@@ -98,7 +98,7 @@ class Preset:
 REAL = {
     "ddr4": Preset(
         "DDR4-3200, 8 Gb devices",
-        "64 bits at 3,200 MT/s are 25.6 GB/s: `server` takes a channel, `edge` half of one",
+        "64 bits at 3,200 MT/s are 25.6 GB/s: `server` takes a channel, `edge` one at half the rate",
         latency=Figure(100, "assumed: CL 13.75 ns (JESD79-4, 3200AA) and a controller; measured 73 to 107 ns (Shuhai)"),
         refresh_interval=Figure(7800, "tREFI, JESD79-4"),
         refresh=Figure(350, "tRFC1 of 8 Gb, JESD79-4"),
@@ -112,7 +112,9 @@ REAL = {
         latency=Figure(120, "assumed: RL 17.5 + tDQSCK 3.5 + tRCD 18 + BL16 5 ns (JESD209-4) and a controller"),
         refresh_interval=Figure(3904, "tREFI, JESD209-4"),
         refresh=Figure(280, "tRFCab of 8 Gb a channel, JESD209-4"),
-        row=Figure(4096, "2 KB page of a channel (JESD209-4) x 2 channels"),
+        row=Figure(
+            4096, "2 KB page of a channel (JESD209-4) x 2 channels of `edge`; the 4 of `server` would have 8,192"
+        ),
         row_miss=Figure(60, "tRC = tRAS 42 + tRPpb 18 ns, JESD209-4"),
         turnaround=Figure(24.4, "write to read: WL 14 + 1 + BL/2 8 + tWTR 16 clocks of 0.625 ns, JESD209-4"),
     ),
@@ -131,7 +133,7 @@ REAL = {
 DDR4 = REAL["ddr4"].config
 IDEAL = MemoryConfig(latency=4, refresh_interval=0, refresh_cycles=0, row_miss=0, turnaround=0)
 MEMORIES = {name: preset.config for name, preset in REAL.items()} | {"ideal": IDEAL}
-MEMORY_HELP = "DRAM of the verilator device: " + "; ".join(
+MEMORY_HELP = "; ".join(
     [*(f"{name}: {preset.title}" for name, preset in REAL.items()), "ideal: no refresh, no row misses"]
 )
 
