@@ -21,7 +21,7 @@ from rtl.board.board_config import OSCILLATOR_KHZ, ULX3S, BoardConfig
 from rtl.board.ulx3s import CONSTRAINTS
 from rtl.convert import HierarchyError
 from verif import benches
-from verif.synth import nextpnr, yosys
+from verif.synth import nextpnr, paths, yosys
 from verif.synth.designs import OUT, Design, Module, find, ulx3s
 from verif.synth.nextpnr import Routed
 from verif.synth.tables import table
@@ -44,6 +44,8 @@ FLIP_FLOPS = (
     "dfflegalize -cell $_DFF_?_ 01 -cell $_DFF_?P?_ r -cell $_SDFF_?P?_ r -cell $_DFFE_??_ 01 -cell $_DFFE_?P??_ r "
     f"-cell $_SDFFE_?P??_ r -cell $_DLATCH_?_ x -mince {CONTROL_SET} -minsrst {CONTROL_SET}"
 )
+
+FAMILIES = 10  # of paths, in the report before placement
 
 CELLS = "TRELLIS_FF|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|DP16KD|TRELLIS_DPR16X4"  # in names that Yosys makes
 
@@ -92,16 +94,21 @@ def synthesise(design: Design, directory: Path, family: str) -> dict[str, dict[s
         yosys.run(lines, directory, f"{design.top}_{family}")
         made_of.write_text(digest)
     if family == "ecp5":
-        return by_module(design, json.loads((directory / f"{design.top}.json").read_text()))
+        return by_module(design, read_netlist(design, directory))
     stat = json.loads((directory / f"{family}.stat").read_text())["modules"]
     return {name.lstrip("\\"): body["num_cells_by_type"] for name, body in stat.items()}
+
+
+def read_netlist(design: Design, directory: Path) -> dict:
+    """The flattened top module that `synthesise` wrote, as Yosys' JSON has it."""
+    return json.loads((directory / f"{design.top}.json").read_text())["modules"][design.top]
 
 
 def by_module(design: Design, netlist: dict) -> dict[str, Counter[str]]:
     """Cells of a flattened netlist by module and kind."""
     found: dict[str, Counter[str]] = {name: Counter() for name in design.modules}
     places: dict[str, str] = {}
-    for cell, body in netlist["modules"][design.top]["cells"].items():
+    for cell, body in netlist["cells"].items():
         path = cell.rpartition(".")[0]
         if path not in places:
             places[path] = place_of(design, cell)[0].name
@@ -149,6 +156,21 @@ def report(design: Design, found: list[Use], device: str) -> str:
     lines = [table(heads, rows), "", f"{design.top} on ECP5 {device}: {', '.join(shares)}"]
     lines.append("  LUT4: a carry cell counts as two, 16 x 4 bits of distributed RAM as six; before packing")
     return "\n".join(lines)
+
+
+def path_report(design: Design, netlist: dict, megahertz: float) -> str:
+    """The longest paths by cells alone, as far as placement does not matter."""
+    found = paths.longest(netlist)
+    period = 1000 / megahertz
+    late = sum(path.nanoseconds > period for path in found)
+    rows = [
+        (described(design, path.start), described(design, path.cell), path.cells, f"{path.nanoseconds:.1f}", alike)
+        for path, alike in paths.families(found, FAMILIES)
+    ]
+    title = (
+        f"before placement, {paths.WIRE} ns or more a wire: {late:,} of {len(found):,} registers and RAMs later than "
+    )
+    return f"{title}{period:.1f} ns; the longest\n{table(('from', 'to', 'cells', 'ns', 'alike'), rows)}"
 
 
 def clock_report(design: Design, routed: Routed) -> str:
@@ -237,6 +259,7 @@ def place(options: argparse.Namespace) -> None:
         return
     print(f"Yosys: {design.top}, minutes for a whole chip", file=sys.stderr)
     print(report(design, uses(design, synthesise(design, directory, "ecp5")), options.device), flush=True)
+    print(path_report(design, read_netlist(design, directory), options.clock), flush=True)
     if options.no_route:
         return
     stem = directory / f"{design.top}_{options.device}_seed{options.seed}"
