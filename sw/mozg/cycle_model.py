@@ -162,6 +162,10 @@ class CycleModel:
         self.written = 0.0  # when all of them are answered
         self.writer = 0.0  # the KV writer is free
         self.flushing = False  # it writes all that is there
+        self.stored = 0.0  # when thread D's last round for it began
+        self.cost = self.draining = 0.0  # of its session: cycles of the bus; when the memory has written what it has
+        self.opened = -2  # row of DRAM, last written
+        self.inside: deque[tuple[float, int]] = deque()  # bursts in the memory: when it has written them, beats
         self.waiting: list[int] = []  # units in it: blocks of keys or heads of values, each of all rows
         units = kv_units(self.chip.rows)
         self.released = deque([0.0] * units, maxlen=units)  # units that left it last
@@ -424,7 +428,7 @@ class CycleModel:
         )
         self.writer = self.threads.drain + KV_ROW * chip.rows + bits
         self.flushing = False
-        self.stored = 0.0  # when the last round for it began
+        self.stored = 0.0
 
     def _store(self, ready: float, given: dict[str, int], unit: int, last: bool) -> None:
         """A round whose units, one a row, go to the KV writer: a block of keys, or the last round of a head of values.
