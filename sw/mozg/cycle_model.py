@@ -73,11 +73,11 @@ class Latencies:
     """
 
     start: float = 40.6
-    finish: float = 9.0
-    beat: float = 1.6
+    finish: float = 12.8
+    beat: float = 1.7
     dispatch: float = 14.0
-    barrier: float = 3.7
-    write: float = 8.6
+    barrier: float = 1.4
+    write: float = 8.4
 
 
 @dataclass
@@ -505,9 +505,11 @@ class CycleModel:
                 self.writer += 3 + len(joined)
                 self._burst(base + (value_scale if within == 0 else scale), scales)
                 self.writer += PORT + scales
-                for run in self._runs(joined):
+                for index, run in enumerate(self._runs(joined)):
                     self._burst(base + self.cache.key_address(run[0], within)[0], len(run))
                     self.writer += 3 + max(each, PORT) + (len(run) - 1) * each
+                    if index:
+                        self.writer += len(run) - 1  # it is counted; the first one while the scales are gathered
 
     def _write_values(self, given: dict[str, int], head: int) -> None:
         """A head of values of all rows: a beat for each channel of a slot and a block of 32 tokens."""
