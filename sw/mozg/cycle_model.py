@@ -3,13 +3,17 @@
 The model walks the compiled program as the three engines do, group by group, and keeps a time for each of them:
 
 - the stream reads regions in order over one bus, which loses its refreshes evenly, row misses where a region begins in
-  another row, and the writes of new keys and values with their turnarounds; it runs ahead by the prefetch FIFO;
-- the array takes a beat a cycle, not before the beat, the operand blocks and an accumulator bank are there;
+  another row, and the writes of new keys and values with their turnarounds; it runs ahead by the prefetch FIFO, and by
+  the instructions that wait for the vector unit;
+- the array takes a beat a cycle, not before the beat, the operand blocks and an accumulator bank are there; parameters
+  come through the same FIFO and pass it a beat a cycle;
 - the vector unit drains a group block by block, a round of all rows at a time; thread S (softmax) takes what thread D
-  (drains, norms) leaves.
+  (drains, norms) leaves, a row at a time;
+- the KV writer goes from state to state for each unit, while its buffer lets thread D go on.
 
-What cannot be derived from shapes are the latencies between the engines: `Latencies`, few, fitted to the RTL
-(`tests/data/cycles.json`, `python -m mozg.cycle_model --fit`). Numbers are means over the phase of the refresh.
+Cycles between the registers of one engine are constants that the RTL states, below. The few that lead through several
+engines are `Latencies`, fitted to steps measured on the RTL (`python -m mozg.calibrate`, which keeps them in
+cycle_points.json). Numbers are means over the phase of the refresh.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rtl.common.config import BLOCK, bits_for
+from rtl.common.config import BLOCK
 from rtl.common.interfaces import MINIMUM_ROUND, kv_units
 from rtl.common.isa import INSTRUCTION_BYTES, Epilogue, Opcode
 
@@ -30,42 +34,59 @@ from .driver import Row
 from .layout import KVLayout, ceil_div
 from .measure import StepCost, decode_rows, prefill_rows
 
+PAGE_BYTES = 4096  # that no burst crosses
 STEADY = 1e-6  # cycles: groups whose costs differ by less are alike
+
+# Cycles that follow from registers of the RTL; tests/test_cycle_model.py compares those that the RTL names. A round
+# ends in the cycle after its last beat was granted.
+DRAIN = 16  # from a group's last beat to its first drain round: STAGE_WRITE, bank_full, look, hand over, grant
+RELEASE = 7  # from a drain's end until the array may fill the bank: RELEASE_DELAY, bank_release, bank_full
+QUANTISE = 40  # from a round's end to its first quantised word, beside a level of a tree for each bit of the lanes
+LOAD = 4  # from a block's last quantised word to its first weight beat, beside the words that are loaded
+LEAVE = 3  # from an instruction's last quantised word until thread D takes the next
+LEAVE_SUMS = 4  # the same from its last round where a norm follows, which waits for the sums itself
+START = 6  # from thread D's taking an instruction to its first round
+NEXT_ROW = 10  # from the end of a row of EMBED to the next row, which does not wait for what is in the lanes
+SCALAR = 34  # from a pass's end to one that reads what it wrote: RESULT
+SUM = 61  # the same where that is a sum: RESULT, SUM_BUSY
+SCORES = 53  # from the end of a job's scores to its softmax: LANDING, look up, offer, grant
+INVERSE = 50  # from the end of the inverses to the drain that multiplies by them: LANDING, look, hand over
+NEXT_JOB = 7  # from the inverses to the softmax of the next job
+QUEUED = 3  # instructions by which the stream may be ahead of thread D: two in its queue, one in the sequencer
+FETCHED = 12  # instructions of the program that are read together: FETCH_DEPTH less FETCH_LOW
+PARAMETER_BEATS = 128  # FIFO before the gearbox
+ROOM = 6  # from a beat's leaving the prefetch FIFO to the address of the burst that gets its place
+EMBED_ADDRESSES = 8  # of a row's token and position, beside their bits, one a cycle
+KV_ROW = 5  # for the cache of a row of the chip, beside the bits of its slot and group of tokens
+PORT = 5  # from a request to the write port to its first beat
+OUTSTANDING = 32  # bursts that wait for their answer
+RESULT = 9  # a row's result to memory
 
 
 @dataclass(frozen=True)
 class Latencies:
-    """Cycles between engines, for all chips and models alike.
+    """Cycles that pass through several engines, for all chips and models alike.
 
     start, finish: of a step outside its program, beside the memory's latency. beat: from the bus to the array.
-    drain: from a group's last beat to its first drain round. operand: from the last beat of a round until its
-    operand block can be loaded. landing: until scores and inverses can be read. turn: between two instructions of
-    the vector unit. norm: from a norm's begin to its first round beyond the passes over the width. write: of a new
-    key or value to memory and its answer. key: of the KV writer for a block of keys of a sequence, beside its
-    beats; value: for a head of values; burst: for 32 channels of a head and a sequence.
+    dispatch: from thread D's taking an instruction to the first address of the one that this lets in. barrier: from
+    the writer's last beat to the first address of the caches. write: of a new key or value to memory and its answer.
     """
 
-    start: float = 273.3
-    finish: float = 162.3
+    start: float = 40.6
+    finish: float = 12.8
     beat: float = 1.7
-    drain: float = 37.1
-    operand: float = 40.3
-    landing: float = 82.1
-    turn: float = 25.2
-    norm: float = 94.4
-    write: float = 8.5
-    key: float = 20
-    value: float = 31.2
-    burst: float = 14.1
+    dispatch: float = 14.0
+    barrier: float = 1.4
+    write: float = 8.4
 
 
 @dataclass
 class _Threads:
     """The lanes of the vector unit and the two threads that share them: times at which each is free."""
 
-    lanes: float = 0.0
-    drain: float = 37.1
-    softmax: float = 0.0
+    lanes: float
+    drain: float
+    softmax: float
 
     def shift(self, cycles: float) -> None:
         self.lanes += cycles
@@ -74,11 +95,14 @@ class _Threads:
 
 
 class _Softmax:
-    """The rounds of one job's softmax, made when the lanes have time."""
+    """What thread S does for a job when the lanes have time: a round for each block of tokens, and one of inverses."""
 
-    def __init__(self, ready: float, blocks: int, rows: int, beats: int):
-        self.ready, self.blocks, self.rows, self.beats = ready, blocks, rows, beats
+    def __init__(self, ready: float, blocks: int, rows: int):
+        self.ready, self.blocks, self.rows = ready, blocks, rows  # ready: when its next round can begin
+        self.turns = 0  # rows of the round that have been made
+        self.began = 0.0  # the round
         self.done: list[float] = []  # end of each round
+        self.inverse = math.inf  # when the results can be multiplied by the inverses of the sums
 
 
 class CycleModel:
@@ -88,7 +112,10 @@ class CycleModel:
         self.image, self.memory, self.chip = image, memory, image.chip
         self.late = latencies or FITTED
         self.share = memory.reader_share
-        self.ahead = self.chip.fifo_beats / self.share
+        self.fetch_beats = ceil_div(INSTRUCTION_BYTES, self.chip.bus_bytes)
+        self.burst = min(self.chip.burst_beats, PAGE_BYTES // self.chip.bus_bytes)
+        # From a round's end to its last word in the operand RAM or the KV writer.
+        self.quantised = QUANTISE + (self.chip.lanes - 1).bit_length() + self.chip.words
         self.layers = self._split()
         attend = next(i.fields for i in image.program if i.opcode == Opcode.ATTEND)
         self.cache = KVLayout.of(self.chip, attend["head_blocks"], image.context)
@@ -115,27 +142,35 @@ class CycleModel:
         """Cycles of a step of these rows."""
         self.rows = len(rows)
         self.samples = sum(row.sample for row in rows)
-        self.positions = [row.position for row in rows]
         self.slots: dict[int, list[int]] = {}
         for row in rows:
             self.slots.setdefault(row.slot, []).append(row.position)
-        start = self.late.start + 2 * self.memory.latency  # of the program, then of the embedding
-        self.bus = self.array = start
+        self.tokens = [(row.token, row.position) for row in rows]
+        # The row table is searched; then come the program and the embedding.
+        start = self.late.start + self.chip.rows + 2 * self.memory.latency
+        self.bus = self.array = self.passed = self.gearbox = start
         self.threads = _Threads(start, start, start)
+        self.end = self.leaves = start  # of thread D's last round; when it takes its next instruction
+        self.taken = deque([0.0] * QUEUED, maxlen=QUEUED)  # when it took the last ones
         self.row = -2  # of DRAM, last read
+        self.streamed = 0  # beats that have been read
+        self.left: deque[tuple[int, float]] = deque([(0, 0.0)])  # beats that have left the prefetch FIFO, and when
         self.banks = [0.0, 0.0]
         self.bank = 0
         self.operands: dict[int, float] = {}
-        self.writes: list[tuple[float, float]] = []  # of keys and values: when they can go, what they cost the bus
+        self.writes: list[tuple[float, float, float]] = []  # sessions: begin, what they cost the bus, end in the writer
         self.written = 0.0  # when all of them are answered
         self.writer = 0.0  # the KV writer is free
+        self.flushing = False  # it writes all that is there
+        self.stored = 0.0  # when thread D's last round for it began
+        self.cost = self.draining = 0.0  # of its session: cycles of the bus; when the memory has written what it has
+        self.opened = -2  # row of DRAM, last written
+        self.inside: deque[tuple[float, int]] = deque()  # bursts in the memory: when it has written them, beats
         self.waiting: list[int] = []  # units in it: blocks of keys or heads of values, each of all rows
-        self.released = deque(
-            [0.0] * kv_units(self.chip.rows), maxlen=kv_units(self.chip.rows)
-        )  # units that left it last
-        self.causes = dict.fromkeys(("memory", "operand", "bank"), 0.0)  # what the array waited for
+        units = kv_units(self.chip.rows)
+        self.released = deque([0.0] * units, maxlen=units)  # units that left it last
         self.beats = self.vector_beats = 0
-        self.read_beats = len(self.image.program) * ceil_div(INSTRUCTION_BYTES, self.chip.bus_bytes)
+        self.read_beats = len(self.image.program) * self.fetch_beats
         self.write_beats = self.chip.rows  # results
         before, layers, after = self.layers
         for instruction in before:
@@ -148,14 +183,14 @@ class CycleModel:
             counts = self._counts()
             for instruction in layer:
                 self._run(instruction)
-            ends.append(self.array)
+            ends.append(self.end)
             if index == 2 and skipped > 0:
-                self._shift(skipped * (ends[2] - ends[1]))
+                self._shift_all(skipped * (ends[2] - ends[1]))
                 self._repeat(counts, skipped)
         for instruction in after:
             self._run(instruction)
         self._flush_writes(math.inf)
-        return max(self.array, self.threads.drain, self.written) + self.late.finish
+        return max(self.leaves, self.written) + self.late.finish + RESULT * self.chip.rows
 
     def _counts(self) -> tuple[int, ...]:
         return self.read_beats, self.write_beats, self.beats, self.vector_beats
@@ -168,21 +203,36 @@ class CycleModel:
         )
 
     def _shift(self, cycles: float) -> None:
-        """Let `cycles` pass that are like those before."""
+        """Let `cycles` pass in which stream, array and vector unit go on as before."""
         self.bus += cycles
         self.array += cycles
-        self.written += cycles
-        self.writer += cycles
-        self.released = deque((time + cycles for time in self.released), maxlen=self.released.maxlen)
+        self.passed += cycles
+        self.gearbox += cycles
+        self.end += cycles
+        self.left = deque((beats, time + cycles) for beats, time in self.left)
         self.threads.shift(cycles)
         self.banks = [bank + cycles for bank in self.banks]
+
+    def _shift_all(self, cycles: float) -> None:
+        """The same with the KV writer, and what instructions leave to each other."""
+        self._shift(cycles)
+        self.leaves += cycles
+        self.written += cycles
+        self.writer += cycles
+        for times in (self.taken, self.released):
+            times.extend([time + cycles for time in times])
         self.operands = {block: time + cycles for block, time in self.operands.items()}
-        self.writes = [(time + cycles, cost) for time, cost in self.writes]
+        self.writes = [(begin + cycles, cost, end + cycles) for begin, cost, end in self.writes]
 
     def _run(self, instruction: Instruction) -> None:
         given = instruction.fields
-        if given.get("sampling_only") and not self.samples:
+        self.bus += (self.fetch_beats + 2 * self.memory.row_miss / FETCHED) / self.share
+        if given.get("sampling_only") and not self.samples or instruction.opcode == Opcode.END:
             return
+        # The sequencer hands out one instruction at a time: the stream has it when thread D's queue has room.
+        self._rest(self.taken[0] + self.late.dispatch + self.memory.latency)
+        self.taken.append(self.leaves)
+        self.threads.drain = max(self.threads.drain, self.leaves + START)
         if instruction.opcode == Opcode.EMBED:
             self._embed(given)
         elif instruction.opcode == Opcode.NORM:
@@ -191,6 +241,8 @@ class CycleModel:
             self._matmul(given)
         elif instruction.opcode == Opcode.ATTEND:
             _Attention(self, given).run()
+        sums = instruction.opcode == Opcode.EMBED or given.get("epilogue") == Epilogue.RESIDUAL
+        self.leaves = self.end + (LEAVE_SUMS if sums else self.quantised + LEAVE)
 
     # Memory
 
@@ -201,148 +253,159 @@ class CycleModel:
             self.bus += self.memory.row_miss / self.share
         self.row = (address + beats * self.chip.bus_bytes - 1) // self.memory.row_bytes
 
-    def _read(self, beats: float) -> None:
-        """Beats over the bus, after the writes that go first."""
+    def _rest(self, until: float) -> None:
+        """The stream reads nothing until then; writes go meanwhile."""
+        self._flush_writes(until)
+        self.bus = max(self.bus, until)
+
+    def _read(self, beats: int) -> None:
+        """Beats over the bus, when the prefetch FIFO has room for their burst, after the writes that go first."""
+        room = self.streamed + min(beats, self.burst) - self.chip.fifo_beats
+        while self.left[0][0] < room:
+            self.left.popleft()
+        count, time = self.left[0]
+        if room > 0:
+            self._rest(time - (count - room) + ROOM + self.memory.latency)
         self._flush_writes(self.bus)
         self.bus += beats / self.share
+        self.streamed += beats
         self.read_beats += beats
+
+    def _leave(self, time: float) -> None:
+        """What has been read leaves the prefetch FIFO until then, a beat a cycle."""
+        self.left.append((self.streamed, time))
 
     def _flush_writes(self, until: float) -> None:
         while self.writes and self.writes[0][0] <= until:
-            time, cost = self.writes.pop(0)
-            self.bus = max(self.bus, time) + cost / self.share
-            self.written = max(self.written, self.bus + self.late.write)
+            begin, cost, end = self.writes.pop(0)
+            self.bus = max(self.bus, begin) + cost / self.share
+            self.written = max(self.written, max(self.bus, end) + self.late.write)
 
     def _parameters(self, address: int, size: int) -> None:
-        """Biases, gammas, betas, embeddings: bus beats that the array does not see."""
-        beats = ceil_div(size, self.chip.bus_bytes)
+        """Biases, gammas, betas, embeddings: through the same FIFO, past the array, and the gearbox into words of V."""
+        beats, words = ceil_div(size, self.chip.bus_bytes), size // (4 * self.chip.lanes)
         self._region(address, beats)
+        begin = self.bus
         self._read(beats)
+        self.passed = max(self.passed, self.array, begin + self.late.beat)
+        self.gearbox = max(self.gearbox, self.passed) + words
+        behind = self.gearbox - PARAMETER_BEATS * words / beats if words > beats else self.gearbox
+        self.passed = max(self.passed + beats, self.bus + self.late.beat, behind)
+        self.gearbox = max(self.gearbox, self.passed)
+        self._leave(self.passed)
 
-    def _take(self, beats: int, start: float) -> None:
-        """The array takes beats of the stream from `start` on."""
-        start = max(start, self.array)
-        self.causes["operand"] += start - self.array
-        self.bus = max(self.bus, start - self.ahead)
+    def _take(self, beats: int, ready: float, early: int = 0) -> None:
+        """The array takes beats of the stream, all but the first `early` not before `ready`."""
+        start = max(ready - early, self.array, self.passed)
         self._read(beats)
         self.array = max(start + beats, self.bus + self.late.beat)
-        self.causes["memory"] += self.array - start - beats
+        self._leave(self.array)
         self.beats += beats
-
-    def _write(self, time: float, beats: int, misses: int) -> None:
-        """Writes of a session, which begin at `time`."""
-        cost = beats + misses * self.memory.row_miss + 2 * self.memory.turnaround + self.memory.row_miss
-        self.writes.append((time, cost))
-        self.write_beats += beats
 
     # The vector unit
 
-    def _beats(self, rows: int) -> int:
-        return rows * self.chip.words
-
     def _load(self, rows: int) -> float:
-        """From the last beat of a round to the first weight beat: the operands of these rows go into the array."""
-        return self.late.operand + self._beats(rows)
+        """From a round's end to the first weight beat: the operands of these rows go into the array."""
+        return self.quantised + LOAD + rows * self.chip.words
 
     def _round(self, ready: float, rows: int) -> float:
-        """A drain round of one block of these rows, not before `ready`; the end of its last beat."""
-        beats, threads = self._beats(rows), self.threads
+        """A round of thread D of one block of these rows, not before `ready`; the end of its last beat."""
+        beats, threads = rows * self.chip.words, self.threads
         start = max(ready, threads.drain, threads.lanes)
         threads.lanes = start + beats
         threads.drain = start + max(MINIMUM_ROUND, beats)
         self.vector_beats += beats
-        return start + beats
+        self.end = start + beats
+        return self.end
 
-    def _scalars(self, rows: int) -> None:
-        self.threads.drain += max(MINIMUM_ROUND, rows)
-        self.vector_beats += rows
+    def _scalars(self) -> None:
+        """A beat a row, of what a pass before has left."""
+        self.end = self.threads.drain + self.rows
+        self.vector_beats += self.rows
 
     def _embed(self, given: dict[str, int]) -> None:
         size = given["k_blocks"] * VECTOR_BYTES
-        for _ in range(self.rows):
-            self.row = -2
-            self._parameters(given["address"], size)
-            self.row = -2
-            self._parameters(given["address_b"], size)
-            self.threads.drain = max(self.threads.drain, self.bus + self.late.beat)
-            for _ in range(given["k_blocks"]):
-                self._round(0, 1)
-            self.threads.drain += self.late.turn
+        asked = self.bus  # when the addresses of a row are known, which are multiplied bit by bit
+        for token, position in self.tokens:
+            self._rest(asked)
+            asked += EMBED_ADDRESSES + token.bit_length() + position.bit_length()
+            for address in (given["address"], given["address_b"]):
+                self.row = -2
+                self._parameters(address, size)
+            for block in range(given["k_blocks"]):
+                self._round(self.gearbox - (given["k_blocks"] - 1 - block) * self.chip.words, 1)
+            self.threads.drain = self.end + NEXT_ROW
 
     def _norm(self, given: dict[str, int]) -> None:
-        size = given["k_blocks"] * VECTOR_BYTES
-        self._parameters(given["address"], 2 * size)
-        self.threads.drain += self.late.turn + self.late.norm
-        for _ in range(3):
-            self._scalars(self.rows)
+        self._parameters(given["address"], 2 * given["k_blocks"] * VECTOR_BYTES)
+        self.threads.drain = max(self.threads.drain, self.end + SUM)
+        self._scalars()  # mean
+        self.threads.drain = self.end + SCALAR
         for _ in range(given["k_blocks"]):
             self._round(0, self.rows)
+        self.threads.drain = self.end + SUM
+        self._scalars()  # variance
+        self.threads.drain = self.end + SCALAR
+        self._scalars()  # reciprocal of the deviation
+        self.threads.drain = self.end + SCALAR
         for block in range(given["k_blocks"]):
-            end = self._round(self.bus + self.late.beat, self.rows)
-            self.operands[given["destination"] + block] = end + self._load(self.rows)
+            there = self.gearbox - (given["k_blocks"] - 1 - block) * self.chip.words
+            self.operands[given["destination"] + block] = self._round(there, self.rows) + self._load(self.rows)
 
     def _matmul(self, given: dict[str, int]) -> None:
-        chip, factor, epilogue = self.chip, 1 + given["mxfp4"], given["epilogue"]
+        factor, epilogue = 1 + given["mxfp4"], given["epilogue"]
         if given["has_bias"]:
             self._parameters(given["address_b"], given["output_blocks"] * VECTOR_BYTES)
         k_blocks, groups = given["k_blocks"], given["groups"]
         beats = k_blocks * (BLOCK + factor)
         self._region(given["address"], groups * beats)
-        self.threads.drain += self.late.turn
         if epilogue in (Epilogue.KEY, Epilogue.VALUE):
             self._begin_writes()
-        rows = self.samples if epilogue == Epilogue.SAMPLE else self.rows
-        width, left = factor * chip.ports, given["output_blocks"]
-        block = given.get("destination", 0)
+        width, outputs = factor * self.chip.ports, given["output_blocks"]
         last: list[tuple[float, float, float]] = []
-        for group in range(groups):
+        group = 0
+        while group < groups:
             counts = self._counts()
-            start = max(self.array, self.banks[self.bank])
             if group:
-                self._take(beats, start)
+                self._take(beats, self.banks[self.bank], factor)
             else:
                 for index in range(k_blocks):
                     ready = self.operands.get(given["source"] + index, 0.0)
-                    self._take(BLOCK + factor, max(start, ready))
-            end = self.array + self.late.drain
-            for _ in range(min(width, left)):
-                if epilogue == Epilogue.KEY:
-                    end = self._store(end, given, block, block + 1 == given["output_blocks"])
-                else:
-                    end = self._round(end, rows)
-                if epilogue == Epilogue.QUANTIZE:
-                    self.operands[block] = end + self._load(rows)
-                block += 1
-            left -= width
-            self.banks[self.bank] = end
-            self.bank ^= 1
+                    self._take(BLOCK + factor, max(ready, 0 if index else self.banks[self.bank]), factor)
+            self._drain_group(given, range(group * width, min((group + 1) * width, outputs)))
             last = [*last[-2:], (self.array, self.bus, self.threads.drain)]
-            steady = len(last) == 3 and self._alike(*last)
             rest = groups - group - 3
-            if steady and rest > 0 and epilogue != Epilogue.KEY:
+            group += 1
+            if len(last) == 3 and rest > 0 and epilogue != Epilogue.KEY and not self.writes and self._alike(*last):
                 # All groups but the last two cost the same; the blocks of the operand RAM fill in step with them.
-                self._shift(rest * (last[2][0] - last[1][0]))
-                self._repeat(counts, rest)
-                left -= rest * width
+                each = last[2][0] - last[1][0]
                 if epilogue == Epilogue.QUANTIZE:
-                    each = (last[2][0] - last[1][0]) / width
                     for index in range(rest * width):
-                        self.operands[block] = end + self._load(rows) + (index + 1) * each
-                        block += 1
-                for _ in range(2):
-                    self._take(beats, max(self.array, self.banks[self.bank]))
-                    end = self.array + self.late.drain
-                    for _ in range(max(0, min(width, left))):
-                        end = self._round(end, rows)
-                        if epilogue == Epilogue.QUANTIZE:
-                            self.operands[block] = end + self._load(rows)
-                        block += 1
-                    left -= width
-                    self.banks[self.bank] = end
-                    self.bank ^= 1
-                break
+                        ready = self.end + self._load(self.rows) + (index + 1) * each / width
+                        self.operands[given["destination"] + group * width + index] = ready
+                self._shift(rest * each)
+                self._repeat(counts, rest)
+                group += rest
         if epilogue == Epilogue.VALUE:
             self._store_values(given)
+
+    def _drain_group(self, given: dict[str, int], blocks: range) -> None:
+        """The blocks of outputs that the array has just finished leave its bank."""
+        epilogue = given["epilogue"]
+        rows = self.samples if epilogue == Epilogue.SAMPLE else self.rows
+        ready = self.array + DRAIN
+        for block in blocks:
+            if epilogue == Epilogue.KEY:
+                self._store(ready, given, block, block + 1 == given["output_blocks"])
+            else:
+                self._round(ready, rows)
+            if epilogue == Epilogue.QUANTIZE:
+                self.operands[given["destination"] + block] = self.end + self._load(rows)
+        self._release_bank()
+
+    def _release_bank(self) -> None:
+        self.banks[self.bank] = self.end + RELEASE
+        self.bank ^= 1
 
     @staticmethod
     def _alike(*times: tuple[float, float, float]) -> bool:
@@ -351,61 +414,113 @@ class CycleModel:
         moves = [*first, *second]
         return max(moves) - min(moves) < STEADY
 
+    # Keys and values
+
     def _begin_writes(self) -> None:
         """A KEY or VALUE instruction begins when the KV writer has done with the one before; then it finds the rows'
         caches, adding bit by bit."""
         chip = self.chip
-        self.threads.drain = max(self.threads.drain, self.writer)
-        bits = bits_for(chip.slots) + bits_for(ceil_div(chip.context, chip.group_tokens))
-        self.writer = self.threads.drain + chip.rows * (5 + bits)
+        self.threads.drain = max(self.threads.drain, self.writer + START)
+        bits = sum(
+            slot.bit_length() + (position // chip.group_tokens).bit_length()
+            for slot, positions in self.slots.items()
+            for position in positions
+        )
+        self.writer = self.threads.drain + KV_ROW * chip.rows + bits
+        self.flushing = False
+        self.stored = 0.0
 
-    def _store(self, ready: float, given: dict[str, int], unit: int, last: bool) -> float:
+    def _store(self, ready: float, given: dict[str, int], unit: int, last: bool) -> None:
         """A round whose units, one a row, go to the KV writer: a block of keys, or the last round of a head of values.
-        They wait there for others, then all are written (rtl/memory/README.md, "Sessions"). The end of the round."""
-        end = self._round(max(ready, self.released[self.rows - 1]), self.rows)
+        They wait there for others, then all are written (rtl/memory/README.md, "Sessions")."""
+        most = kv_units(self.chip.rows) - 3 * self.rows
+        free = most - len(self.waiting) * self.rows
+        # A round is let through while the one before begins: that one's units are not counted yet, or they are.
+        if free + self.rows < len(self.released) and self.released[-free - self.rows - 1] > self.stored:
+            ready = max(ready, self.released[-free - 1])
+        end = self._round(ready, self.rows)
+        self.stored = end - self.rows * self.chip.words
+        arrival = end + self.quantised
         self.waiting.append(unit)
-        if last or len(self.waiting) * self.rows > kv_units(self.chip.rows) - 3 * self.rows:
-            self.writer = max(self.writer, end + self.late.operand)
-            if given["epilogue"] == Epilogue.KEY:
-                self._write_keys(given)
+        joins = self.flushing and arrival <= self.writer
+        spare = len(self.waiting) * self.rows - most - 1  # units behind the one with which a session begins
+        self.flushing = last or joins or spare >= 0
+        if self.flushing:
+            self.writer = max(self.writer, arrival + LOAD - (0 if last else spare * self.chip.words))
+            self._write(given, joins)
+
+    @staticmethod
+    def _runs(positions: list[int]) -> list[list[int]]:
+        """These ascending positions, cut where the keys of a block no longer lie one behind the other."""
+        runs: list[list[int]] = []
+        for position in positions:
+            if runs and position == runs[-1][-1] + 1 and position % BLOCK:
+                runs[-1].append(position)
             else:
-                self._write_values(given)
-            self.waiting = []
-        return end
+                runs.append([position])
+        return runs
 
-    def _write_keys(self, given: dict[str, int]) -> None:
-        """A session of blocks of keys: for each slot the scale bytes of its rows, with those of the values at a head's
-        first block, then the elements; rows of DRAM are opened in this order."""
-        misses = beats = 0
-        row, size = -2, self.memory.row_bytes
-        begin = self.writer
-        for block in self.waiting:
-            head, within = divmod(block, given["head_blocks"])
-            for slot, positions in self.slots.items():
-                base = self._slot(slot) + given["layer_offset"] + head * given["head_stride"]
-                groups = sorted({position // self.chip.group_tokens for position in positions})
-                for group in groups:
-                    elements, scale, value_scale = self.cache.key_address(group * self.chip.group_tokens, within)
-                    places = [value_scale, scale, elements] if within == 0 else [scale, elements]
-                    for address in places:
-                        misses += (base + address) // size not in (row, row + 1)
-                        row = (base + address) // size
-                    beats += len(places) - 1
-                beats += len(positions)
-                self.writer += self.late.key + len(positions) * (1 + self.chip.words)
+    def _write(self, given: dict[str, int], joins: bool) -> None:
+        """A session: all waiting units, as the states of rtl/memory/kv_writer.py follow each other. It `joins` the one
+        before where the writer never rested."""
+        memory, begin = self.memory, self.writer
+        self.cost = 0.0 if joins else memory.row_miss + 2 * memory.turnaround  # to and from writing
+        if not joins:
+            self.opened, self.inside = -2, deque()
+            self.draining = begin + PORT + memory.turnaround
+        for unit in self.waiting:
+            if given["epilogue"] == Epilogue.KEY:
+                self._write_keys(given, unit)
+            else:
+                self._write_values(given, unit)
             self.released.extend([self.writer] * self.rows)
-        self._write(begin, beats, misses)
+        self.writes.append((begin, self.cost, self.writer))
+        self.waiting = []
 
-    def _write_values(self, given: dict[str, int]) -> None:
-        """A session of heads of values: a beat for each channel of a slot and a block of 32 tokens."""
-        bursts = ceil_div(given["head_blocks"], self.chip.ports)
-        bursts *= sum(len({p // BLOCK for p in positions}) for positions in self.slots.values())
-        begin = self.writer
-        for _ in self.waiting:
-            self.writer += self.late.value + self.rows + bursts * self.late.burst
-            self.released.extend([self.writer] * self.rows)
-        count = len(self.waiting)
-        self._write(begin, count * bursts * BLOCK, count * bursts)
+    def _burst(self, address: int, beats: int) -> None:
+        """A burst goes into the memory's buffer, and from there over the bus; what has no room waits."""
+        row = address // self.memory.row_bytes
+        cost = beats + (0 if row in (self.opened, self.opened + 1) else self.memory.row_miss)
+        self.opened = row
+        self.cost += cost
+        self.write_beats += beats
+        self.draining = max(self.draining, self.writer + PORT) + cost / self.share
+        self.inside.append((self.draining, beats))
+        while len(self.inside) > OUTSTANDING or sum(beats for _, beats in self.inside) > self.memory.write_buffer:
+            self.writer = max(self.writer, self.inside.popleft()[0])
+
+    def _write_keys(self, given: dict[str, int], block: int) -> None:
+        """A block of keys of all rows: for each slot the scale bytes of its rows, with those of the values at a head's
+        first block, then the elements."""
+        chip = self.chip
+        each = chip.words + 1 if chip.words > 1 else 1
+        head, within = divmod(block, given["head_blocks"])
+        self.writer += within == 0
+        for slot, positions in self.slots.items():
+            base = self._slot(slot) + given["layer_offset"] + head * given["head_stride"]
+            for group in sorted({position // chip.group_tokens for position in positions}):
+                joined = [position for position in positions if position // chip.group_tokens == group]
+                _, scale, value_scale = self.cache.key_address(joined[0], within)
+                scales = 2 if within == 0 else 1
+                self.writer += 3 + len(joined)
+                self._burst(base + (value_scale if within == 0 else scale), scales)
+                self.writer += PORT + scales
+                for index, run in enumerate(self._runs(joined)):
+                    self._burst(base + self.cache.key_address(run[0], within)[0], len(run))
+                    self.writer += 3 + max(each, PORT) + (len(run) - 1) * each
+                    if index:
+                        self.writer += len(run) - 1  # it is counted; the first one while the scales are gathered
+
+    def _write_values(self, given: dict[str, int], head: int) -> None:
+        """A head of values of all rows: a beat for each channel of a slot and a block of 32 tokens."""
+        self.writer += 1 + self.rows
+        for slot, positions in self.slots.items():
+            base = self._slot(slot) + given["layer_offset"] + head * given["head_stride"] + given["value_offset"]
+            for block in sorted({position // BLOCK for position in positions}):
+                self.writer += 5
+                for group in range(ceil_div(given["head_blocks"], self.chip.ports)):
+                    self._burst(base + block * BLOCK * self.chip.bus_bytes + group * given["value_stride"], BLOCK)
+                    self.writer += PORT + BLOCK + 1
 
     def _slot(self, slot: int) -> int:
         """Address of the KV cache of a slot."""
@@ -413,7 +528,7 @@ class CycleModel:
 
     def _store_values(self, given: dict[str, int]) -> None:
         """Each head of each row, quantised together."""
-        self.threads.drain += self.late.turn
+        self.threads.drain = max(self.threads.drain, self.end + SCALAR)
         for head in range(given["heads"]):
             for _ in range(given["head_blocks"] - 1):
                 self._round(0, self.rows)
@@ -425,21 +540,19 @@ class _Attention:
 
     def __init__(self, model: CycleModel, given: dict[str, int]):
         self.model, self.given = model, given
-        self.chip, self.late = model.chip, model.late
+        self.chip = model.chip
         self.jobs = [
             (slot, max(positions) + 1, len(positions), head)
             for slot, positions in model.slots.items()
             for head in range(given["heads"])
         ]
-        self.pending: list[_Softmax] = []
+        self.pending: deque[_Softmax] = deque()
         self.softmax: dict[int, _Softmax] = {}
-        self.inverse: dict[int, float] = {}
 
     def run(self) -> None:
         model = self.model
         model._flush_writes(math.inf)
-        model.bus = max(model.bus, model.written + model.memory.latency)
-        model.threads.drain += self.late.turn
+        model.bus = max(model.bus, model.written + model.late.barrier + model.memory.latency)
         count = len(self.jobs)
         for step in range(count + 1):
             if step < count:
@@ -454,27 +567,37 @@ class _Attention:
         return base if part == "keys" else base + given["value_offset"] + group * given["value_stride"]
 
     def _drain(self, ready: float, rows: int) -> float:
-        """A drain round; softmax rounds that can begin before it go first."""
-        self._softmax_rounds(max(ready, self.model.threads.drain))
+        """A drain round; what softmax can begin before it goes first."""
+        self._softmax_turns(max(ready, self.model.threads.drain))
         return self.model._round(ready, rows)
 
-    def _softmax_rounds(self, until: float) -> None:
-        """Make the softmax rounds that begin before `until`."""
-        threads = self.model.threads
+    def _softmax_turns(self, until: float) -> None:
+        """Make the rows of softmax rounds that begin before `until`."""
+        threads, words = self.model.threads, self.chip.words
         while self.pending:
             job = self.pending[0]
+            inverts = len(job.done) == job.blocks
+            beats = 1 if inverts else words
             start = max(job.ready, threads.softmax, threads.lanes)
             if start >= until:
                 return
-            threads.lanes = start + job.beats
-            threads.softmax = start + max(MINIMUM_ROUND, job.beats)
-            self.model.vector_beats += job.beats
-            job.done.append(start + job.beats)
-            if len(job.done) == job.blocks:
-                self.pending.pop(0)
-                # The sums land, the inverse is one more beat a row; the next job follows.
-                self.model.vector_beats += job.rows
-                threads.softmax = start + job.beats + self.late.landing
+            threads.lanes = threads.softmax = end = start + beats
+            self.model.vector_beats += beats
+            if job.turns == 0:
+                job.began = start
+            job.turns += 1
+            if job.turns < job.rows:
+                continue
+            job.turns = 0
+            if inverts:
+                self.pending.popleft()
+                job.inverse = end + INVERSE
+                threads.softmax = max(end, job.ready + NEXT_JOB)
+            else:
+                job.done.append(end)
+                threads.softmax = max(end, job.began + MINIMUM_ROUND)
+                if len(job.done) == job.blocks:
+                    job.ready = end + SUM - 1  # a beat a row makes the inverses of the sums
 
     def _scores(self, job: int) -> None:
         model, given, ports = self.model, self.given, self.chip.ports
@@ -484,16 +607,18 @@ class _Attention:
         beats = 1 + given["head_blocks"] * (1 + BLOCK)
         model._region(self._address(job, "keys"), groups * beats)
         query = given["source"] + head * given["head_blocks"]
-        ready = max(model.operands.get(query + i, 0.0) for i in range(given["head_blocks"]))
-        end = 0.0
         for group in range(groups):
-            model._take(beats, max(ready, model.banks[model.bank]))
-            end = model.array + self.late.drain
+            bank = model.banks[model.bank]
+            if group:
+                model._take(beats, bank, 2)
+            else:
+                for index in range(given["head_blocks"]):
+                    ready, first = model.operands.get(query + index, 0.0), index == 0
+                    model._take(1 + BLOCK + first, max(ready, bank if first else 0), 1 + first)
             for _ in range(min(ports, blocks - group * ports)):
-                end = self._drain(end, rows)
-            model.banks[model.bank] = end
-            model.bank ^= 1
-        self.softmax[job] = softmax = _Softmax(end + self.late.landing, blocks, rows, model._beats(rows))
+                self._drain(model.array + DRAIN, rows)
+            model._release_bank()
+        self.softmax[job] = softmax = _Softmax(model.end + SCORES, blocks, rows)
         self.pending.append(softmax)
 
     def _values(self, job: int) -> None:
@@ -503,28 +628,28 @@ class _Attention:
         last_pass = slot == next(reversed(model.slots))
         for group in range(ceil_div(given["head_blocks"], ports)):
             model._region(self._address(job, "values", group), blocks * BLOCK)
-            start = model.banks[model.bank]
+            bank = model.banks[model.bank]
             if group:
-                model._take(blocks * BLOCK, start)
+                model._take(blocks * BLOCK, bank)
             else:
                 for block in range(blocks):
                     while len(softmax.done) <= block:
-                        self._one_softmax_round()
-                    model._take(BLOCK, max(start, softmax.done[block] + model._load(rows)))
-                inverse = softmax.done[-1] + 2 * self.late.landing
-            end = max(model.array + self.late.drain, inverse)
+                        self._softmax_turn()
+                    model._take(BLOCK, max(softmax.done[block] + model._load(rows), 0 if block else bank))
             for index in range(min(ports, given["head_blocks"] - group * ports)):
-                end = self._drain(end, rows)
+                self._softmax_turns(model.array + DRAIN)
+                while softmax.inverse == math.inf:
+                    self._softmax_turn()
+                self._drain(max(model.array + DRAIN, softmax.inverse), rows)
                 if last_pass:
                     block = given["destination"] + head * given["head_blocks"] + group * ports + index
-                    model.operands[block] = end + model._load(rows)
-            model.banks[model.bank] = end
-            model.bank ^= 1
+                    model.operands[block] = model.end + model._load(rows)
+            model._release_bank()
 
-    def _one_softmax_round(self) -> None:
+    def _softmax_turn(self) -> None:
         job = self.pending[0]
         threads = self.model.threads
-        self._softmax_rounds(max(job.ready, threads.softmax, threads.lanes) + 1e-3)
+        self._softmax_turns(max(job.ready, threads.softmax, threads.lanes) + 1e-3)
 
 
 FITTED = Latencies()

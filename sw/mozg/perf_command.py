@@ -36,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch", type=int, default=1, metavar="N", help="sequences that decode together, a row each (default: 1)"
     )
     parser.add_argument(
-        "--predict", action="store_true", help="by the cycle model instead of the RTL: any size at once, without causes"
+        "--predict",
+        action="store_true",
+        help="by the cycle model instead of the RTL: any size at once, without causes; within 3 %% where a step takes "
+        "10,000 cycles and more (docs/performance.md)",
     )
     parser.add_argument(
         "--json", metavar="FILE", help="write all figures (/dev/stdout: standard output, below the tables)"
