@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, intbv
+from myhdl import ResetSignal, Signal, intbv
 
 from rtl.common.config import ChipConfig, bits_for
 
@@ -71,4 +71,5 @@ def read_widths(config: ChipConfig) -> dict[str, int]:
 
 def read_signals(config: ChipConfig) -> dict[str, Signal]:
     """A fresh Signal for each port."""
-    return {name: Signal(intbv(0)[width:]) if width else Signal(False) for name, width in read_widths(config).items()}
+    found = {name: Signal(intbv(0)[width:]) if width else Signal(False) for name, width in read_widths(config).items()}
+    return found | {"rst": ResetSignal(0, active=1, isasync=False)}
