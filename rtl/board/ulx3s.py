@@ -97,7 +97,7 @@ def ulx3s_verilog(name: str, inside: str, setup: BoardConfig) -> str:
 //
 // Top of the Radiona ULX3S (LFE5U-85F-6BG381C): pads, clock and reset around {inside}. Pins: rtl/board/ulx3s.lpf.
 // Reset: until the PLL is locked and while button_reset is pressed (both synchronised), and for 15 clocks after. The
-// FPGA's configuration clears the counter, so it also holds after power-up.
+// FPGA's configuration clears the counter, so it also holds after power-up. A register, since it goes everywhere.
 
 `timescale 1ns/1ps
 
@@ -109,15 +109,17 @@ module {name} (
 
 reg [1:0] unfit;
 reg [3:0] settled;
+reg rst;
 initial settled = 4'd0;
-wire rst = settled != 4'd15;
+initial rst = 1'b1;
 
 always @(posedge clk) begin: hold_reset
     unfit <= {{unfit[0], button_reset || !locked}};
     if (unfit[1])
         settled <= 4'd0;
-    else if (rst)
+    else if (settled != 4'd15)
         settled <= settled + 4'd1;
+    rst <= settled != 4'd15;
 end
 
 wire [2:0] command;
