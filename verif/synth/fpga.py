@@ -23,6 +23,7 @@ from rtl.convert import HierarchyError
 from verif import benches
 from verif.synth import nextpnr, paths, yosys
 from verif.synth.designs import OUT, Design, Module, find, ulx3s
+from verif.synth.multipliers import take_in_registers
 from verif.synth.nextpnr import Routed
 from verif.synth.tables import table
 from verif.synth.yosys import SynthesisError, relative
@@ -71,22 +72,34 @@ class Use:
         return self.lut4 + LUTS["CCU2C"] * self.carry + LUTS["TRELLIS_DPR16X4"] * self.distributed
 
 
-def synthesise(design: Design, directory: Path, family: str) -> dict[str, dict[str, int]]:
-    """Cells of each module by kind, of all its instances; for `ecp5` also the netlist for nextpnr, <top>.json.
+def synthesise(design: Design, directory: Path) -> dict:
+    """The netlist for an ECP5: the flattened top module as Yosys' JSON has it, which is also <top>.json.
 
     The design is flattened first, so logic is made across modules; a cell counts for the module after whose wire or
     register Yosys named it. Kept while the script, the sources and Yosys stay: another seed or device needs no second
-    synthesis. For `xilinx`, the top has all.
+    synthesis.
     """
-    out = relative(directory)
-    lines = [f"read_verilog {relative(module.file)}" for module in design.modules.values()]
-    if family == "ecp5":
-        run = f"synth_ecp5 -nowidelut -top {design.top} -run"
-        lines += [f"scratchpad -set abc9.D {LOGIC_PICOSECONDS}", f"{run} begin:map_ffs", "opt_clean", FLIP_FLOPS]
-        lines += [f"{run} map_ffs:", f"write_json {out}/{design.top}.json"]
-    else:
-        lines += [f"synth_xilinx -flatten -noiopad -noclkbuf -top {design.top}"]
-        lines += [f"tee -q -o {out}/{family}.stat stat -json"]
+    run = f"synth_ecp5 -nowidelut -top {design.top} -run"
+    lines = [f"scratchpad -set abc9.D {LOGIC_PICOSECONDS}", f"{run} begin:map_ffs", "opt_clean", FLIP_FLOPS]
+    lines += [f"{run} map_ffs:", f"write_json {relative(directory)}/{design.top}.json"]
+    _run_yosys(design, directory, "ecp5", lines)
+    return json.loads((directory / f"{design.top}.json").read_text())["modules"][design.top]
+
+
+def cells_of_xilinx(design: Design, directory: Path) -> Counter[str]:
+    """What synth_xilinx makes of the flattened design, by kind."""
+    statistics = directory / "xilinx.stat"
+    lines = [f"synth_xilinx -flatten -noiopad -noclkbuf -top {design.top}"]
+    _run_yosys(design, directory, "xilinx", [*lines, f"tee -q -o {relative(statistics)} stat -json"])
+    modules = json.loads(statistics.read_text())["modules"]
+    cells = Counter({name.lstrip("\\"): body["num_cells_by_type"] for name, body in modules.items()}[design.top])
+    del cells["$scopeinfo"]
+    return cells
+
+
+def _run_yosys(design: Design, directory: Path, family: str, lines: list[str]) -> None:
+    """Run the script on the design's sources, unless that was done before."""
+    lines = [f"read_verilog {relative(module.file)}" for module in design.modules.values()] + lines
     texts = (*lines, yosys.version(), *(module.file.read_text() for module in design.modules.values()))
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
     made_of = directory / f"{family}.sha256"
@@ -94,15 +107,15 @@ def synthesise(design: Design, directory: Path, family: str) -> dict[str, dict[s
         made_of.unlink(missing_ok=True)
         yosys.run(lines, directory, f"{design.top}_{family}")
         made_of.write_text(digest)
-    if family == "ecp5":
-        return by_module(design, read_netlist(design, directory))
-    stat = json.loads((directory / f"{family}.stat").read_text())["modules"]
-    return {name.lstrip("\\"): body["num_cells_by_type"] for name, body in stat.items()}
 
 
-def read_netlist(design: Design, directory: Path) -> dict:
-    """The flattened top module that `synthesise` wrote, as Yosys' JSON has it."""
-    return json.loads((directory / f"{design.top}.json").read_text())["modules"][design.top]
+def for_device(netlist: dict, top: str, directory: Path, device: str) -> Path:
+    """Give the multipliers of the netlist, in place, their registers and places on the device; the file of it, for
+    nextpnr."""
+    take_in_registers(netlist, device)
+    file = directory / f"{top}_{device}.json"
+    file.write_text(json.dumps({"creator": yosys.version(), "modules": {top: netlist}}))
+    return file
 
 
 def by_module(design: Design, netlist: dict) -> dict[str, Counter[str]]:
@@ -254,21 +267,21 @@ def place(options: argparse.Namespace) -> None:
     directory = OUT / "fpga" / design.top
     directory.mkdir(parents=True, exist_ok=True)
     if options.xilinx:
-        cells = Counter(synthesise(design, directory, "xilinx")[design.top])
-        del cells["$scopeinfo"]
+        cells = cells_of_xilinx(design, directory)
         print(table(("cell of synth_xilinx (7 series)", design.top), cells.most_common()))
         return
     print(f"Yosys: {design.top}, minutes for a whole chip", file=sys.stderr)
-    print(report(design, uses(design, synthesise(design, directory, "ecp5")), options.device), flush=True)
-    print(path_report(design, read_netlist(design, directory), options.clock), flush=True)
+    netlist = synthesise(design, directory)
+    file = for_device(netlist, design.top, directory, options.device)
+    print(report(design, uses(design, by_module(design, netlist)), options.device), flush=True)
+    print(path_report(design, netlist, options.clock), flush=True)
     if options.no_route:
         return
     stem = directory / f"{design.top}_{options.device}_seed{options.seed}"
     pins = constraints(setup, options.clock) if setup else None
-    netlist = directory / f"{design.top}.json"
     print(f"nextpnr: up to an hour for a whole chip, log {relative(stem)}.log", file=sys.stderr)
     extra = options.nextpnr if not setup or "--placer" in options.nextpnr else f"{WHOLE_CHIP} {options.nextpnr}"
-    routed = nextpnr.route(netlist, stem, options.device, options.clock, options.seed, pins, extra)
+    routed = nextpnr.route(file, stem, options.device, options.clock, options.seed, pins, extra)
     print(clock_report(design, routed))
     if setup:
         print(board_report(setup, routed, nextpnr.pack_bitstream(stem)))

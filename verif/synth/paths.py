@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 # ns
-CLOCK_TO_OUTPUT = {"TRELLIS_FF": 0.52, "DP16KD": 5.7, "MULT18X18D": 1.0}
+CLOCK_TO_OUTPUT = {"TRELLIS_FF": 0.52, "DP16KD": 5.7, "MULT18X18D": 0.74}
 REGISTERED_RAM = 1.0  # a block RAM with its output register
 LUT, CARRY_IN, CARRY, SUM = 0.24, 0.45, 0.07, 0.45
+PRODUCT = 3.93  # of a multiplier without registers
+FACTORS = [f"{factor}{i}" for factor in "AB" for i in range(18)]
 SETUP = 0.2
 WIRE = 0.7
 LOADS = ((8, 1.0), (32, 1.3), (128, 1.8))  # wires with fewer loads than that take so many times WIRE, others 2.5
@@ -29,6 +31,11 @@ class Path:
     cells: int
     cell: str
     port: str
+
+
+def registered(multiplier: dict) -> bool:
+    """The cell has its registers, of both factors and of the product."""
+    return "CLK0" in multiplier["connections"]
 
 
 class Netlist:
@@ -64,6 +71,8 @@ class Netlist:
             return [(n, self.wire(n) + LUT) for n in nets["RAD"] if isinstance(n, int)]
         if kind == "LUT4":
             return [(n, self.wire(n) + LUT) for p in "ABCD" for n in nets.get(p, ()) if isinstance(n, int)]
+        if kind == "MULT18X18D" and not registered(cell):
+            return [(n, self.wire(n) + PRODUCT) for p in FACTORS for n in nets.get(p, ()) if isinstance(n, int)]
         if kind != "CCU2C":
             return []
         found = []
@@ -118,7 +127,7 @@ class Netlist:
                 ports = ["DI", "M", "CE", "LSR"]
             elif cell["type"] == "TRELLIS_DPR16X4":
                 ports = ["DI", "WAD", "WRE"]
-            elif cell["type"] in ("DP16KD", "MULT18X18D"):
+            elif cell["type"] == "DP16KD" or (cell["type"] == "MULT18X18D" and registered(cell)):
                 ports = [port for port, way in cell["port_directions"].items() if way == "input"]
             else:
                 continue

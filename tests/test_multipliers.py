@@ -1,0 +1,129 @@
+"""Registers that go into the multipliers of an ECP5: the netlist behaves as before, and each has its place."""
+
+import re
+import subprocess
+from collections import Counter
+
+from tests.test_synth import FOLDER, written
+from verif.synth import fpga, paths, yosys
+from verif.synth.multipliers import BLOCKS
+
+
+def bits(letter: str, count: int) -> str:
+    """`A17, A16, ...`, as the cell's ports are named."""
+    return ", ".join(f"{letter}{i}" for i in reversed(range(count)))
+
+
+# What Lattice FPGA-TN-02205 says of the cell, as far as netlists here use it.
+MODEL = f"""module MULT18X18D (
+    input {bits("A", 18)}, {bits("B", 18)}, {bits("C", 18)}, SIGNEDA, SIGNEDB, SOURCEA, SOURCEB,
+    input CLK0, CE0, CE1, CE2, CE3, output {bits("P", 36)});
+parameter REG_INPUTA_CLK = "NONE", REG_INPUTB_CLK = "NONE", REG_OUTPUT_CLK = "NONE";
+parameter REG_INPUTA_CE = "CE0", REG_INPUTB_CE = "CE0", REG_OUTPUT_CE = "CE0";
+wire [3:0] enables = {{CE3, CE2, CE1, CE0}};
+wire [35:0] factors = {{{bits("A", 18)}, {bits("B", 18)}}};
+reg [17:0] a = 0, b = 0;
+reg [35:0] p = 0;
+wire [17:0] left = REG_INPUTA_CLK == "NONE" ? factors[35:18] : a, right = REG_INPUTB_CLK == "NONE" ? factors[17:0] : b;
+wire [35:0] product = {{{{18{{left[17] & SIGNEDA}}}}, left}} * {{{{18{{right[17] & SIGNEDB}}}}, right}};
+localparam [1:0] A_PLACE = REG_INPUTA_CE[1:0], B_PLACE = REG_INPUTB_CE[1:0], P_PLACE = REG_OUTPUT_CE[1:0];
+always @(posedge CLK0) begin
+    if (enables[A_PLACE]) a <= factors[35:18];
+    if (enables[B_PLACE]) b <= factors[17:0];
+    if (enables[P_PLACE]) p <= product;
+end
+assign {{{bits("P", 36)}}} = REG_OUTPUT_CLK == "NONE" ? product : p;
+endmodule
+"""
+
+# Of each multiplier: whether it can take its registers in, and why.
+DESIGN = """module top (input wire clk, input wire rst, input wire [5:0] on,
+    input wire signed [17:0] x, input wire signed [9:0] y,
+    output reg signed [27:0] p, q, r, output reg signed [35:0] s, t, output wire signed [17:0] seen);
+initial {p, q, r, s, t, a, b, c, d, e, f, g} = 0;
+reg signed [17:0] a, c, e, g;
+reg signed [9:0] b, d, f;
+reg signed [27:0] of_reset;
+always @(posedge clk) begin
+    if (on[0]) a <= x;
+    if (on[1]) b <= y;
+    if (on[2]) p <= a * b; // can
+    if (on[3]) c <= x ^ 18'h2a5a5;
+    q <= c * b; // can: b goes into two, and one register has no enable
+    if (rst) d <= 0; else if (on[4]) d <= y;
+    r <= c * d; // cannot: a reset; so c stays outside as well
+    if (on[5]) e <= p[27:10];
+    if (on[4]) s <= e * a; // can: what it reads is a product's register
+    if (on[3]) f <= {5'b1, x[4:0]};
+    if (on[3]) g <= x;
+    t <= f * g; // can: a one among its bits, both factors with one enable
+end
+assign seen = g; // one of its registers is read elsewhere, too
+endmodule
+"""
+
+BENCH = """module bench;
+reg clk = 0, rst = 0;
+reg [5:0] on = 0;
+reg signed [17:0] x = 0;
+reg signed [9:0] y = 0;
+wire [173:0] left, right;
+integer i;
+top rtl (.clk(clk), .rst(rst), .on(on), .x(x), .y(y), .p(left[173:146]), .q(left[145:118]), .r(left[117:90]),
+    .s(left[89:54]), .t(left[53:18]), .seen(left[17:0]));
+netlist gates (.clk(clk), .rst(rst), .on(on), .x(x), .y(y), .p(right[173:146]), .q(right[145:118]), .r(right[117:90]),
+    .s(right[89:54]), .t(right[53:18]), .seen(right[17:0]));
+initial begin
+    for (i = 0; i < 4000; i = i + 1) begin
+        {on, x, y, rst} = {$random, $random};
+        #1 clk = 1;
+        #1 clk = 0;
+        if (left !== right) begin
+            $display("cycle %0d: %h, expected %h", i, right, left);
+            $finish;
+        end
+    end
+    if (left[173:146] != 0) $display("equal");
+    $finish;
+end
+endmodule
+"""
+
+
+def test_a_netlist_whose_multipliers_took_registers_in_behaves_as_before():
+    folder = FOLDER / "multipliers"
+    design = written("multipliers", top=DESIGN)
+    netlist = fpga.synthesise(design, folder)
+    before = fpga.by_module(design, netlist)["top"]
+    file = fpga.for_device(netlist, "top", folder, "25k")
+    after = fpga.by_module(design, netlist)["top"]
+    multipliers = [cell for cell in netlist["cells"].values() if cell["type"] == "MULT18X18D"]
+    assert (before["MULT18X18D"], sum(map(paths.registered, multipliers))) == (5, 4)
+    assert before["TRELLIS_FF"] - after["TRELLIS_FF"] >= 28 + 28 + 36 + 36 + 18 + 10
+    places = Counter(cell["attributes"].get("BEL") for cell in multipliers if paths.registered(cell))
+    assert len(places) == 4 and None not in places and set(places.values()) == {1}
+    check_blocks(multipliers)
+
+    model, made = folder / "model.v", folder / "netlist.v"
+    model.write_text(MODEL)
+    lines = [f"read_json {yosys.relative(file)}"]
+    lines += [f"read_verilog -overwrite +/lattice/cells_sim_ecp5.v {yosys.relative(model)}", "hierarchy -top top"]
+    lines += ["proc", "flatten", "rename top netlist", f"write_verilog -noattr {yosys.relative(made)}"]
+    yosys.run(lines, folder, "netlist")
+    (folder / "bench.v").write_text(BENCH)
+    files = [folder / "bench.v", made, *(module.file for module in design.modules.values())]
+    subprocess.run(["iverilog", "-g2005", "-s", "bench", "-o", folder / "bench", *files], check=True)
+    assert subprocess.run([folder / "bench"], capture_output=True, text=True).stdout == "equal\n"
+
+
+def check_blocks(multipliers: list[dict]) -> None:
+    """No two multipliers of a block have different nets at one of its enables."""
+    shared: dict[tuple, set] = {}
+    for cell in multipliers:
+        if paths.registered(cell):
+            column, row = map(int, re.findall(r"[XY](\d+)", cell["attributes"]["BEL"]))
+            block = max(start for start in BLOCKS["25k"][1] if start <= column)
+            for enable in ("CE0", "CE1", "CE2", "CE3"):
+                if enable in cell["connections"]:
+                    shared.setdefault((row, block, enable), set()).add(cell["connections"][enable][0])
+    assert all(len(nets) == 1 for nets in shared.values())
