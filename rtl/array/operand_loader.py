@@ -1,6 +1,6 @@
 """Reader of the operand RAM: brings the next block to the rows while they work on the current one."""
 
-from myhdl import Signal, always, always_comb, always_seq, instances, intbv, modbv
+from myhdl import Signal, always, always_comb, always_seq, concat, instances, intbv, modbv
 
 from rtl.common.config import ChipConfig, bits_for
 from rtl.convert import module
@@ -40,7 +40,19 @@ def operand_loader(
     rows, row_end, words, word_end = config.rows, config.rows - 1, config.words, config.words - 1
     block_bits, row_bits, word_bits = bits_for(config.operand_blocks), bits_for(rows), bits_for(words)
 
-    active, clears, armed, there, steady = [Signal(bool(0)) for _ in range(5)]
+    index_bits = block_bits + 1  # with a zero on top, so that even an index of one bit can be cut in two
+    low_bits = index_bits // 2
+    width = 1 << low_bits
+    groups = -(-config.operand_blocks // width)
+    spare = groups * width - config.operand_blocks + 1  # above the last block; at least one bit
+    group_bits = index_bits - low_bits
+
+    active, clears, armed, emptied, steady = [Signal(bool(0)) for _ in range(5)]
+    # Of each group of full bits the one of the request, and which group is meant.
+    full = Signal(intbv(0)[groups:])
+    group = Signal(intbv(0)[group_bits:])
+    all_full = Signal(intbv(0)[groups * width + 1 :])
+    block = Signal(intbv(0)[index_bits:])
     pending, chosen, selected_1, selected_2 = [Signal(intbv(0)[rows:]) for _ in range(4)]
     word = Signal(intbv(0)[word_bits:])
     last, take = [Signal(bool(0)) for _ in range(2)]
@@ -75,16 +87,25 @@ def operand_loader(
         loading.next = armed | active | valid_1 | valid_2
         read_word.next = word
 
+    @always_comb
+    def look():
+        block.next = concat(False, request.payload[block_bits + rows : rows])
+        all_full.next = concat(intbv(0)[spare:], operand_full)
+
+    @always(clk.posedge)
+    def look_up():
+        unused_full = intbv(0)[groups * width + 1 :]
+        unused_full[:] = all_full >> block[low_bits:]
+        for i in range(groups):
+            full.next[i] = unused_full[i * width]
+        group.next = block[index_bits:low_bits]
+        # A block that is being emptied still reads as full.
+        emptied.next = (active & clears & (read_block == block[block_bits:])) | (clear & (clear_block == block[block_bits:]))
+
     @always_seq(clk.posedge, reset=rst)
     def arm():
-        # A block that is being emptied still reads as full.
-        there.next = (
-            operand_full[request.payload[block_bits + rows : rows]]
-            & (not (active & clears & (read_block == request.payload[block_bits + rows : rows])))
-            & (not (clear & (clear_block == request.payload[block_bits + rows : rows])))
-        )
         steady.next = request.valid & (not request.ready)  # the request that was looked up is still the one
-        armed.next = steady & there & (not take) & (not request.ready)
+        armed.next = steady & full[group] & (not emptied) & (not take) & (not request.ready)
 
     @always_seq(clk.posedge, reset=rst)
     def give_back():
@@ -113,7 +134,7 @@ def operand_loader(
         clear_block.next = read_block
         if take:
             clears.next = request.payload[block_bits + rows]
-            read_block.next = request.payload[block_bits + rows : rows]
+            read_block.next = concat(False, request.payload[block_bits + rows : rows])
             pending.next = request.payload[rows:]
         elif active & advance & (word == word_end):
             pending.next = pending ^ chosen

@@ -109,11 +109,15 @@ def value_gather(
         writes.next = 0
         if write:
             writes.next = 1 << write_bank
-        frees.next = 0
-        if free:
-            frees.next = 1 << read_bank
         oldest_taken.next = all_taken[read_bank]
         move.next = not beat_valid or beat_ready
+
+    @always(clk.posedge)
+    def give_back():
+        # A clock late: the bank is not looked at before the others have been.
+        frees.next = 0
+        if free and not rst:
+            frees.next = 1 << read_bank
 
     @always(clk.posedge)
     def turn():

@@ -50,7 +50,7 @@ def weight_stream(
 
     freeze: no new instruction is begun. idle: nothing at work; what is queued in front is not seen.
     barred: at the barrier, all that came before handed on.
-    Latency from instruction_valid: 2 cycles, serial multiplications (MATMUL: bits of groups; EMBED: bits of
+    Latency from instruction_valid: 3 cycles, serial multiplications (MATMUL: bits of groups; EMBED: bits of
     the token id; ATTEND: bits of slot and of K groups) added.
     """
     check_config(config)
@@ -74,7 +74,7 @@ def weight_stream(
     OP_MATMUL, OP_ATTEND = int(Opcode.MATMUL), int(Opcode.ATTEND)
     RING_A, RING_B, TABLES = PARAMETER_RING_A, PARAMETER_RING_B, PARAMETER_TABLE
 
-    IDLE, TABLE, GAMMA, BETA, BIAS, MATRIX, ROW, TOKEN, POSITION, BARRIER, ATTEND, DONE = range(12)
+    IDLE, START, TABLE, GAMMA, BETA, BIAS, MATRIX, ROW, TOKEN, POSITION, BARRIER, ATTEND, DONE = range(13)
     state = Signal(intbv(0)[4:])
     opcode = Signal(intbv(0)[8:])
     k_blocks = Signal(intbv(0)[BEATS_BITS:])  # wide, since sums and shifts take the width of their operands
@@ -83,6 +83,9 @@ def weight_stream(
     pending = Signal(intbv(0)[8:])  # KEY and VALUE instructions without their kv_done
     counted = Signal(False)
     starting = Signal(False)
+    # What the instruction in front is, a clock after it came.
+    is_table, is_embed, is_norm, is_matmul, is_attend, is_cached = [Signal(False) for _ in range(6)]
+    weights_end = Signal(intbv(0)[ADDRESS_BITS + 1 :])
     active_left = Signal(intbv(0)[rows:])
     tokens_left = Signal(intbv(0)[rows * 32 :])
     positions_left = Signal(intbv(0)[rows * position_bits :])
@@ -138,9 +141,18 @@ def weight_stream(
         output_blocks.next = concat(intbv(0)[BEATS_BITS - 16 :], instruction[outputs_high:outputs_low])
         starting.next = (state == IDLE) and instruction_valid and not freeze
 
-    @always_comb
+    @always(clk.posedge)
     def recognise():
-        counted.next = starting and (opcode == OP_MATMUL) and (instruction[to_cache_high:to_cache_low] == 1)
+        is_table.next = opcode == OP_TABLE
+        is_embed.next = opcode == OP_EMBED
+        is_norm.next = opcode == OP_NORM
+        is_matmul.next = opcode == OP_MATMUL
+        is_attend.next = opcode == OP_ATTEND
+        is_cached.next = instruction[to_cache_high:to_cache_low] == 1
+
+    @always_comb
+    def count():
+        counted.next = (state == START) and is_matmul and is_cached
 
     @always(clk.posedge)
     def count_writes():
@@ -166,113 +178,67 @@ def weight_stream(
 
             if state == IDLE:
                 if starting:
-                    if opcode == OP_TABLE:
-                        state.next = TABLE
-                    elif opcode == OP_EMBED:
-                        active_left.next = row_active
-                        tokens_left.next = row_token
-                        positions_left.next = row_position
-                        state.next = ROW
-                    elif opcode == OP_NORM:
-                        state.next = GAMMA
-                    elif opcode == OP_MATMUL:
-                        multiply.next = True
-                        multiply_base.next = 0
-                        if instruction[mxfp4]:
-                            multiply_factor.next = (k_blocks << 5) + (k_blocks << 1)
-                        else:
-                            multiply_factor.next = (k_blocks << 5) + k_blocks
-                        multiply_count.next = concat(intbv(0)[16:], instruction[groups_high:groups_low])
-                        if instruction[has_bias]:
-                            state.next = BIAS
-                        else:
-                            state.next = MATRIX
-                    elif opcode == OP_ATTEND:
-                        state.next = BARRIER
+                    state.next = START
+
+            elif state == START:
+                if is_table:
+                    state.next = TABLE
+                elif is_embed:
+                    state.next = ROW
+                elif is_norm:
+                    state.next = GAMMA
+                elif is_matmul:
+                    multiply.next = True
+                    if instruction[has_bias]:
+                        state.next = BIAS
                     else:
-                        state.next = DONE
+                        state.next = MATRIX
+                elif is_attend:
+                    state.next = BARRIER
+                else:
+                    state.next = DONE
 
             elif state == TABLE:
                 if free:
-                    address.next = instruction[address_high:address_low]
-                    beats.next = table_beats
-                    tag.next = TABLES
-                    bad.next = False
                     valid.next = True
                     state.next = DONE
 
             elif state == GAMMA:
                 if free:
-                    address.next = instruction[address_high:address_low]
-                    beats.next = k_blocks << block_shift
-                    tag.next = RING_A
-                    bad.next = False
                     valid.next = True
                     state.next = BETA
 
             elif state == BETA:
                 if free:
-                    address.next = instruction[second_high:second_low]
-                    beats.next = k_blocks << block_shift
-                    tag.next = RING_B
-                    bad.next = False
                     valid.next = True
                     state.next = DONE
 
             elif state == BIAS:
                 if free:
-                    address.next = instruction[second_high:second_low]
-                    beats.next = output_blocks << block_shift
-                    tag.next = RING_A
-                    bad.next = False
                     valid.next = True
                     state.next = MATRIX
 
             elif state == MATRIX:
                 if free and not (multiply or multiplying):
-                    address.next = instruction[address_high:address_low]
-                    beats.next = product
-                    tag.next = 0
-                    bad.next = False
                     valid.next = True
                     state.next = DONE
 
             elif state == ROW:
-                multiply.next = True
-                multiply_base.next = instruction[address_high:address_low]
-                multiply_factor.next = concat(intbv(0)[8:], instruction[stride_high:stride_low])
-                multiply_count.next = tokens_left[32:]
                 if active_left == 0:
                     state.next = DONE
                 elif active_left[0]:
+                    multiply.next = True
                     state.next = TOKEN
-                else:
-                    active_left.next = active_left >> 1
-                    tokens_left.next = tokens_left >> 32
-                    positions_left.next = positions_left >> position_bits
 
             elif state == TOKEN:
                 if free and not (multiply or multiplying):
-                    address.next = product
-                    beats.next = k_blocks << block_shift
-                    tag.next = RING_A
-                    bad.next = overflow
                     valid.next = True
                     multiply.next = True
-                    multiply_base.next = instruction[second_high:second_low]
-                    multiply_count.next = concat(intbv(0)[zeros:], positions_left[position_bits:])
                     state.next = POSITION
 
             elif state == POSITION:
                 if free and not (multiply or multiplying):
-                    address.next = product
-                    beats.next = k_blocks << block_shift
-                    tag.next = RING_B
-                    bad.next = overflow
                     valid.next = True
-                    active_left.next = active_left >> 1
-                    tokens_left.next = tokens_left >> 32
-                    positions_left.next = positions_left >> position_bits
                     state.next = ROW
 
             elif state == BARRIER:
@@ -282,10 +248,6 @@ def weight_stream(
 
             elif state == ATTEND:
                 if attend_valid and free:
-                    address.next = attend_address
-                    beats.next = attend_beats
-                    tag.next = 0
-                    bad.next = attend_bad
                     valid.next = True
                 elif not (attend_start or attend_busy):
                     state.next = DONE
@@ -294,13 +256,79 @@ def weight_stream(
                 state.next = IDLE
 
     @always(clk.posedge)
-    def choose_window():
-        if free and (state != IDLE):
+    def choose_operands():
+        """For the multiplication that the state may begin."""
+        if state == START:
+            multiply_base.next = 0
+            if instruction[mxfp4]:
+                multiply_factor.next = (k_blocks << 5) + (k_blocks << 1)
+            else:
+                multiply_factor.next = (k_blocks << 5) + k_blocks
+            multiply_count.next = concat(intbv(0)[16:], instruction[groups_high:groups_low])
+        else:
+            multiply_factor.next = concat(intbv(0)[8:], instruction[stride_high:stride_low])
+            if state == ROW:
+                multiply_base.next = instruction[address_high:address_low]
+                multiply_count.next = tokens_left[32:]
+            else:
+                multiply_base.next = instruction[second_high:second_low]
+                multiply_count.next = concat(intbv(0)[zeros:], positions_left[position_bits:])
+
+    @always(clk.posedge)
+    def walk_rows():
+        if state == START:
+            active_left.next = row_active
+            tokens_left.next = row_token
+            positions_left.next = row_position
+        elif (state == ROW and not active_left[0]) or (state == POSITION and free and not (multiply or multiplying)):
+            active_left.next = active_left >> 1
+            tokens_left.next = tokens_left >> 32
+            positions_left.next = positions_left >> position_bits
+
+    @always(clk.posedge)
+    def describe():
+        """The descriptor of the state; it counts where `expand` makes it valid."""
+        weights_end.next = weights_base + weights_size
+        if free:
+            low.next = weights_base
+            limit.next = weights_end
+            bad.next = False
             if state == ATTEND:
+                address.next = attend_address
+                beats.next = attend_beats
+                tag.next = 0
                 low.next = attend_low
                 limit.next = attend_end
+                bad.next = attend_bad
+            elif state == MATRIX:
+                address.next = instruction[address_high:address_low]
+                beats.next = product
+                tag.next = 0
+            elif state == TOKEN:
+                address.next = product
+                beats.next = k_blocks << block_shift
+                tag.next = RING_A
+                bad.next = overflow
+            elif state == POSITION:
+                address.next = product
+                beats.next = k_blocks << block_shift
+                tag.next = RING_B
+                bad.next = overflow
+            elif state == TABLE:
+                address.next = instruction[address_high:address_low]
+                beats.next = table_beats
+                tag.next = TABLES
+            elif state == GAMMA:
+                address.next = instruction[address_high:address_low]
+                beats.next = k_blocks << block_shift
+                tag.next = RING_A
+            elif state == BETA:
+                address.next = instruction[second_high:second_low]
+                beats.next = k_blocks << block_shift
+                tag.next = RING_B
             else:
-                low.next = weights_base
-                limit.next = weights_base + weights_size
+                address.next = instruction[second_high:second_low]
+                beats.next = output_blocks << block_shift
+                tag.next = RING_A
 
     return instances()

@@ -88,7 +88,8 @@ def build(out_dir: Path, chip: ChipConfig) -> Converted:
 class Bench:
     """Drives one plan in one loop: inputs change at the falling edge, then everything is sampled.
 
-    start: cycle of the first instruction. gaps: probability of an idle cycle of beats, operand words, drain.
+    start: cycle of the first instruction. gaps: probability of an idle cycle of instructions, beats, operand words,
+    drain.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Bench:
     ) -> None:
         self.start = start
         self.dut, self.plan, self.config, self.rng = dut, plan, config, rng
-        self.gaps = {"beat": 0.0, "operand": 0.0, "drain": 0.0, **gaps}
+        self.gaps = {"instruction": 0.0, "beat": 0.0, "operand": 0.0, "drain": 0.0, **gaps}
         self.beats, self.fills = deque(plan.beats), deque(plan.fills)
         self.instructions, self.value_scales = deque(plan.instructions), deque(plan.value_scales)
         self.groups = deque(plan.groups)
@@ -189,7 +190,8 @@ class Bench:
         if self.beats and not int(dut.beat_valid.value) and self.chance("beat"):
             dut.beat_valid.value = 1
             dut.beat_data.value = self.beats[0]
-        if self.cycle >= self.start and self.instructions and not int(dut.instruction_valid.value):
+        waiting = self.cycle >= self.start and self.instructions and not int(dut.instruction_valid.value)
+        if waiting and self.chance("instruction"):
             dut.instruction_valid.value = 1
             dut.instruction.value = self.instructions[0]
         self.drive_operands()
@@ -224,8 +226,10 @@ class Bench:
                 dut.beat_data.value = self.beats[0]
         if accepted:
             self.instructions.popleft()
-            dut.instruction_valid.value = bool(self.instructions)
-            dut.instruction.value = self.instructions[0] if self.instructions else 0
+            dut.instruction_valid.value = 0
+            if self.instructions and self.chance("instruction"):
+                dut.instruction_valid.value = 1
+                dut.instruction.value = self.instructions[0]
         self.cycle += 1
 
     def done(self) -> bool:
@@ -303,6 +307,19 @@ async def a_consumed_block_is_used_again(dut) -> None:
     for _ in range(4):
         reference.matmul(False, groups=1, k_blocks=1, source=7, consume=True)
     await run(dut, reference, operand=0.2)
+
+
+@cocotb.test()
+async def blocks_that_stay_full_wait_for_a_request(dut) -> None:
+    """Between instructions the request queue is empty, and what it holds no more still names blocks that are full."""
+    config = chip()
+    rng = np.random.default_rng(SEED + 7)
+    reference = Reference(config, rng)
+    reference.begin_step([(int(rng.integers(1, 2**config.rows)), 1)])
+    for _ in range(12):
+        source, k_blocks = int(rng.integers(0, 6)), int(rng.integers(1, 4))
+        reference.matmul(bool(rng.integers(0, 2)), groups=1, k_blocks=k_blocks, source=source, consume=False)
+    await run(dut, reference, instruction=0.99)
 
 
 @cocotb.test()

@@ -232,12 +232,12 @@ async def the_first_address_comes_soon(dut):
     a, b = machine.weights_base, machine.weights_base + 0x8000
     one = {"sampling_only": 0, "epilogue": 0, "groups": 1, "address": a, "address_b": b}  # no split first burst
     limits = {
-        encode(Opcode.TABLE, address=a): 9,
-        encode(Opcode.NORM, address=a, address_b=b, k_blocks=1): 9,
-        matmul(rng, machine, **one, has_bias=1): 9,
-        matmul(rng, machine, **one, has_bias=0): 11,
-        encode(Opcode.EMBED, address=a, address_b=b, k_blocks=1, row_stride=128): 13,
-        attend(rng, machine): 20,
+        encode(Opcode.TABLE, address=a): 10,
+        encode(Opcode.NORM, address=a, address_b=b, k_blocks=1): 10,
+        matmul(rng, machine, **one, has_bias=1): 10,
+        matmul(rng, machine, **one, has_bias=0): 12,
+        encode(Opcode.EMBED, address=a, address_b=b, k_blocks=1, row_stride=128): 14,
+        attend(rng, machine): 21,
     }
     world = await begin(dut, machine, IDEAL, rng)
     for instruction, limit in limits.items():
