@@ -190,14 +190,11 @@ def fp32_add(clk, rst, valid_in, a, b, valid_out, y):
         rounded = modbv(0)[31:]
         magnitude = intbv(0)[31:]
         if valid_4:
-            # Whether exponent_4 - fine_4 is at most 256, or with the rounding at least 511, is told without waiting for
-            # the difference.
+            # Whether exponent_4 - fine_4 is at most 256, or at least 511, is told without waiting for the difference.
+            # A sum that rounding alone takes to infinity is one without that: it carries into an exponent of 254.
             exponent[:] = exponent_4[8:] - concat("000000", fine_4)
             under[0] = (exponent_4[10:2] < 64) | ((exponent_4[10:2] == 64) & (exponent_4[2:] <= fine_4))
-            if exponent_4 == 511:
-                over[0] = (fine_4 == 0) | ((fine_4 == 1) & (normal_4[27:3] == 0xFFFFFF))
-            else:
-                over[0] = (exponent_4 == 510) & (fine_4 == 0) & (normal_4[27:3] == 0xFFFFFF)
+            over[0] = (exponent_4 == 511) & (fine_4 == 0)
             round_up[0] = normal_4[3] & (normal_4[4] | (normal_4[3:] != 0))
             rounded[:] = concat(exponent, normal_4[27:4]) + round_up
             magnitude[:] = rounded

@@ -100,7 +100,9 @@ def operand_loader(
             full.next[i] = unused_full[i * width]
         group.next = block[index_bits:low_bits]
         # A block that is being emptied still reads as full.
-        emptied.next = (active & clears & (read_block == block[block_bits:])) | (clear & (clear_block == block[block_bits:]))
+        emptied.next = (active & clears & (read_block == block[block_bits:])) | (
+            clear & (clear_block == block[block_bits:])
+        )
 
     @always_seq(clk.posedge, reset=rst)
     def arm():

@@ -83,23 +83,30 @@ def axi_sdram(
     read_data, read_single, word_valid, beat_word_valid = _vector(16), _bit(), _bit(), _bit()
     host_writing = _bit()
 
-    @always_comb
+    @always(clk.posedge)
     def choose():
-        request_valid.next = host_valid or write_valid or read_valid
-        request_single.next = host_valid
-        request_write.next = write_valid
-        request_address.next = concat(read_beat, intbv(0)[GROUP_BITS:])
-        if host_valid:
-            request_write.next = host_write
-            request_address.next = host_address
-        elif write_valid:
-            request_address.next = concat(write_beat, intbv(0)[GROUP_BITS:])
+        """The next request waits in a register: a request takes longer than to choose one."""
+        if rst:
+            request_valid.next = 0
+        elif not request_valid:
+            request_valid.next = host_valid or write_valid or read_valid
+        elif request_ready:
+            request_valid.next = 0
+        if not request_valid:
+            request_single.next = host_valid
+            request_write.next = write_valid
+            request_address.next = concat(read_beat, intbv(0)[GROUP_BITS:])
+            if host_valid:
+                request_write.next = host_write
+                request_address.next = host_address
+            elif write_valid:
+                request_address.next = concat(write_beat, intbv(0)[GROUP_BITS:])
 
     @always_comb
     def grant():
-        host_ready.next = host_valid and request_ready
-        write_taken.next = write_valid and request_ready and not host_valid
-        read_taken.next = read_valid and request_ready and not host_valid and not write_valid
+        host_ready.next = host_valid and not request_valid
+        write_taken.next = write_valid and not request_valid and not host_valid
+        read_taken.next = read_valid and not request_valid and not host_valid and not write_valid
 
     @always_comb
     def give_words():

@@ -55,8 +55,8 @@ def sdram_controller(
     that write_data and write_strobe must give in the same cycle (low 4 bits of its address); write_taken with its
     last one; write_single: the running request is a single one. read_data, read_valid: one word a cycle, no ready;
     read_single: it is that of a single request. command (RAS#, CAS#, WE#), bank, address, mask, data_out,
-    data_drive, data_in: the pins, registered; CS# is low and CKE high all the time. The SDRAM samples half a cycle
-    after clk.
+    data_drive, data_in: the pins, two registers behind the decision, so that data are chosen by a register. CS# is
+    low and CKE high all the time. The SDRAM samples half a cycle after clk.
     """
     RCD, RP, RAS = config.activate_to_column, config.precharge, config.activate_to_precharge
     RFC, WR, MRD = config.refresh, config.write_recovery, config.part.t_mrd
@@ -105,8 +105,15 @@ def sdram_controller(
     finish = Signal(bool(0))
     activate = Signal(bool(0))
     close_one = Signal(bool(0))
-    reading = Signal(modbv(0)[LATENCY + 1 :])
-    singles = Signal(modbv(0)[LATENCY + 1 :])
+    reading = Signal(modbv(0)[LATENCY + 2 :])
+    singles = Signal(modbv(0)[LATENCY + 2 :])
+    # A clock before the pins.
+    command_1 = Signal(intbv(0)[COMMAND_BITS:])
+    bank_1 = Signal(intbv(0)[BANK_BITS:])
+    address_1 = Signal(intbv(0)[ROW_BITS:])
+    mask_1 = Signal(intbv(0)[2:])
+    drive_1, single_1, taken_1 = [Signal(bool(0)) for _ in range(3)]
+    word_1 = Signal(intbv(0)[GROUP_BITS:])
 
     rows = lutram(clk, activate, held_bank, held_row, next_bank, open_row, depth=1 << BANK_BITS, width=ROW_BITS)
 
@@ -163,12 +170,12 @@ def sdram_controller(
     def answer():
         take.next = (finish or not held) and state == state_t.RUN
         request_ready.next = (finish or not held) and state == state_t.RUN
-        write_index.next = word
-        write_taken.next = finish and held_write
-        write_single.next = held_single
+        write_index.next = word_1
+        write_taken.next = taken_1
+        write_single.next = single_1
         ready.next = not starting
-        read_valid.next = reading[LATENCY]
-        read_single.next = singles[LATENCY]
+        read_valid.next = reading[LATENCY + 1]
+        read_single.next = singles[LATENCY + 1]
 
     @always(clk.posedge)
     def hold():
@@ -202,9 +209,9 @@ def sdram_controller(
 
     @always(clk.posedge)
     def run():
-        command.next = NOP
-        mask.next = 0
-        data_drive.next = 0
+        command_1.next = NOP
+        mask_1.next = 0
+        drive_1.next = 0
         if pause != 0:
             pause.next = pause - 1
         if guard != 0:
@@ -219,23 +226,23 @@ def sdram_controller(
             guard.next = 0
             turn.next = 0
             bank_open.next = 0
-            mask.next = 3
+            mask_1.next = 3
         elif state == state_t.POWER:
-            mask.next = 3
+            mask_1.next = 3
             if tick:
                 starts.next = starts + 1
                 if starts == STARTS:
                     starts.next = 0
                     state.next = state_t.CLOSE
         elif state == state_t.CLOSE:
-            command.next = PRECHARGE
-            address.next = ALL_BANKS
+            command_1.next = PRECHARGE
+            address_1.next = ALL_BANKS
             bank_open.next = 0
             pause.next = AFTER_RP
             state.next = state_t.REFRESH
         elif state == state_t.REFRESH:
             if pause == 0:
-                command.next = REFRESH
+                command_1.next = REFRESH
                 pause.next = AFTER_RFC
                 starts.next = starts + 1
                 state.next = state_t.RUN
@@ -245,9 +252,9 @@ def sdram_controller(
                         state.next = state_t.SET_MODE
         elif state == state_t.SET_MODE:
             if pause == 0:
-                command.next = MODE
-                bank.next = 0
-                address.next = MODE_WORD
+                command_1.next = MODE
+                bank_1.next = 0
+                address_1.next = MODE_WORD
                 pause.next = AFTER_MRD
                 starting.next = 0
                 state.next = state_t.RUN
@@ -255,42 +262,54 @@ def sdram_controller(
             if pause == 0 and guard == 0:
                 state.next = state_t.CLOSE
         elif close_one:
-            command.next = PRECHARGE
-            bank.next = held_bank
-            address.next = 0
+            command_1.next = PRECHARGE
+            bank_1.next = held_bank
+            address_1.next = 0
             bank_open.next = bank_open & ~bank_bit
             pause.next = AFTER_RP
         elif activate:
-            command.next = ACTIVE
-            bank.next = held_bank
-            address.next = held_row
+            command_1.next = ACTIVE
+            bank_1.next = held_bank
+            address_1.next = held_row
             bank_open.next = bank_open | bank_bit
             pause.next = AFTER_RCD
             guard.next = AFTER_RAS
         elif move:
-            bank.next = held_bank
-            address.next = concat(intbv(0)[ROW_BITS - COLUMN_BITS :], held_column, word)
+            bank_1.next = held_bank
+            address_1.next = concat(intbv(0)[ROW_BITS - COLUMN_BITS :], held_column, word)
             if held_write:
-                command.next = WRITE
-                mask.next = ~write_strobe
-                data_drive.next = 1
+                command_1.next = WRITE
+                drive_1.next = 1
                 if guard < WR:
                     guard.next = AFTER_WR
             else:
-                command.next = READ
+                command_1.next = READ
                 turn.next = AFTER_READ
 
     @always(clk.posedge)
+    def follow():
+        word_1.next = word
+        single_1.next = held_single
+        taken_1.next = finish and held_write and not rst
+
+    @always(clk.posedge)
     def send():
+        command.next = command_1
+        bank.next = bank_1
+        address.next = address_1
+        mask.next = mask_1
+        data_drive.next = drive_1
         data_out.next = write_data
+        if drive_1:
+            mask.next = ~write_strobe
 
     @always(clk.posedge)
     def capture():
         read_data.next = data_in
-        singles.next = concat(singles[LATENCY:], held_single)
+        singles.next = concat(singles[LATENCY + 1 :], held_single)
         if rst:
             reading.next = 0
         else:
-            reading.next = concat(reading[LATENCY:], move and not held_write)
+            reading.next = concat(reading[LATENCY + 1 :], move and not held_write)
 
     return instances()

@@ -26,8 +26,7 @@ def fifo(clk, rst, source: Stream, sink: Stream, count, depth: int, width: int, 
 
     @always_comb
     def accept():
-        source.ready.next = count != depth
-        push.next = source.valid and (count != depth)
+        push.next = source.valid and source.ready
         pop.next = sink.valid and sink.ready
 
     @always(clk.posedge)
@@ -42,19 +41,28 @@ def fifo(clk, rst, source: Stream, sink: Stream, count, depth: int, width: int, 
 
     @always(clk.posedge)
     def track():
+        # Whether there is room is counted along: a word more or less is a register's matter, not one of comparisons.
         if rst:
             count.next = 0
+            source.ready.next = True
         elif push and not pop:
             count.next = count + 1
+            source.ready.next = count != last
         elif pop and not push:
             count.next = count - 1
+            source.ready.next = True
 
     if distributed:
         words = lutram(clk, push, write_address, source.payload, read_address, sink.payload, depth=depth, width=width)
 
-        @always_comb
+        @always(clk.posedge)
         def offer():
-            sink.valid.next = count != 0
+            if rst:
+                sink.valid.next = False
+            elif push and not pop:
+                sink.valid.next = True
+            elif pop and not push:
+                sink.valid.next = count != 1
 
         @always(clk.posedge)
         def advance_read():

@@ -119,7 +119,7 @@ def registers(
 ):
     """The registers of rtl/common/registers.py on AXI4-Lite (32-bit data, 12-bit byte address, low two bits ignored).
 
-    One access at a time, writes before reads, 6 clocks each. Answered with SLVERR and without effect: an offset
+    One access at a time, writes before reads, 7 clocks each. Answered with SLVERR and without effect: an offset
     that holds no register, a write to a read-only register, a write with some but not all byte strobes set, and,
     while busy, a write to anything but control, irq_enable, irq_status and watchdog. A write without any strobe
     does nothing. Settings reset to zero.
@@ -156,7 +156,7 @@ def registers(
     LOGITS_OFFSET, LOGITS_STRIDE = setting("logits_offset"), setting("logits_stride")
     CONTEXT_LIMIT = setting("context_limit")
 
-    state_t = enum("IDLE", "FIND", "JUDGE", "ACT", "ANSWER")
+    state_t = enum("IDLE", "SPLIT", "FIND", "JUDGE", "ACT", "ANSWER")
     state = Signal(state_t.IDLE)
     writing = Signal(bool(0))
     word = Signal(intbv(0)[10:])
@@ -164,7 +164,9 @@ def registers(
     place = Signal(intbv(0)[4:])
     row = Signal(modbv(0)[6:])
     strobes = Signal(intbv(0)[4:])
-    kind, field_kind, final_kind = [Signal(intbv(0)[2:]) for _ in range(3)]
+    kind, field_kind = [Signal(intbv(0)[2:]) for _ in range(2)]
+    known, writable = [Signal(bool(0)) for _ in range(2)]
+    is_setting = Signal(bool(0))
     constant = Signal(intbv(0)[32:])
     is_row = Signal(bool(0))
     unused_addresses = Signal(intbv(0)[24:])
@@ -173,7 +175,7 @@ def registers(
     irq_enable = Signal(bool(0))
     irq_status = Signal(bool(0))
     plain, setting_value = [Signal(intbv(0)[32:]) for _ in range(2)]
-    value_index, read_index = [Signal(modbv(0)[INDEX_BITS:]) for _ in range(2)]
+    value_index = Signal(modbv(0)[INDEX_BITS:])
     values = [Signal(intbv(0)[32:]) for _ in range(WORDS)]
 
     @always_comb
@@ -190,12 +192,19 @@ def registers(
     def split():
         low_word.next = word[8:]
         place.next = word[4:]
-        is_row.next = word >= ROWS_FIRST
-        row.next = word[10:4] - ROWS_SHIFT
         access_word.next = word[6:]
         access_row.next = row
         access_read.next = (state != state_t.IDLE) and not writing
         irq.next = irq_enable and irq_status
+
+    @always(clk.posedge)
+    def classify():
+        is_row.next = word >= ROWS_FIRST
+        row.next = word[10:4] - ROWS_SHIFT
+        is_setting.next = word < ROWS_FIRST and low_word >= FIRST and low_word <= LAST
+        value_index.next = 0
+        if low_word >= FIRST and low_word <= LAST:
+            value_index.next = low_word[INDEX_BITS:] - FIRST_INDEX
 
     @always(clk.posedge)
     def look_up():
@@ -211,25 +220,27 @@ def registers(
 
     @always(clk.posedge)
     def judge():
-        final_kind.next = kind
+        found = intbv(0)[2:]
+        found[:] = kind
         if is_row:
-            final_kind.next = UNKNOWN
+            found[:] = UNKNOWN
             if row < ROWS:
-                final_kind.next = field_kind
+                found[:] = field_kind
+        known.next = found != UNKNOWN
+        writable.next = (strobes == 15) and ((found == ALWAYS) or (found == SETTING and not busy))
 
     @always_comb
     def decide():
         if writing:
-            accepted.next = (strobes == 0) or (
-                strobes == 15 and (final_kind == ALWAYS or (final_kind == SETTING and not busy))
-            )
+            accepted.next = (strobes == 0) or writable
         else:
-            accepted.next = final_kind != UNKNOWN
-        store.next = (state == state_t.ACT) and writing and accepted and (strobes != 0)
+            accepted.next = known
+        store.next = (state == state_t.ACT) and writing and writable
 
-    @always_comb
+    @always(clk.posedge)
     def write_row():
-        row_write.next = store and is_row
+        # A clock late: the row and its field stay until the next access.
+        row_write.next = store and is_row and not rst
 
     @always(clk.posedge)
     def act():
@@ -251,18 +262,12 @@ def registers(
             if ended:
                 irq_status.next = 1
 
-    @always_comb
-    def index():
-        value_index.next = 0
-        if low_word >= FIRST and low_word <= LAST:
-            value_index.next = low_word[INDEX_BITS:] - FIRST_INDEX
-
     @always(clk.posedge)
     def keep_settings():
         if rst:
             for i in range(WORDS):
                 values[i].next = 0
-        elif store and not is_row and low_word >= FIRST and low_word <= LAST:
+        elif store and is_setting:
             values[value_index].next = write_data
 
     @always_comb
@@ -284,8 +289,7 @@ def registers(
 
     @always(clk.posedge)
     def look_up_setting():
-        read_index.next = value_index
-        setting_value.next = values[read_index]
+        setting_value.next = values[value_index]
 
     @always(clk.posedge)
     def read_plain():
@@ -325,11 +329,13 @@ def registers(
                 word.next = s_axi_awaddr[12:2]
                 write_data.next = s_axi_wdata
                 strobes.next = s_axi_wstrb
-                state.next = state_t.FIND
+                state.next = state_t.SPLIT
             elif s_axi_arready:
                 writing.next = 0
                 word.next = s_axi_araddr[12:2]
-                state.next = state_t.FIND
+                state.next = state_t.SPLIT
+        elif state == state_t.SPLIT:
+            state.next = state_t.FIND
         elif state == state_t.FIND:
             state.next = state_t.JUDGE
         elif state == state_t.JUDGE:

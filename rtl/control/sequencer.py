@@ -115,9 +115,21 @@ def sequencer(
     gives_token = Signal(bool(0))
     more = Signal(bool(0))
 
+    @always(clk.posedge)
+    def rest():
+        all_idle.next = stream_idle and array_idle and vector_idle and write_idle
+
+    @always(clk.posedge)
+    def prepare_result():
+        # At rest in the clocks in which they count.
+        result_data.next = intbv(NO_TOKEN)[32:]
+        if gives_token:
+            result_data.next = tokens[32:]
+        advance_token.next = tokens[32:]
+        advance_sampled.next = sampled
+
     @always_comb
     def watch():
-        all_idle.next = stream_idle and array_idle and vector_idle and write_idle
         opcode.next = fetch_instruction[OPCODE_HIGH:OPCODE_LOW]
         pending.next = (
             (stream_valid and not stream_ready)
@@ -261,15 +273,10 @@ def sequencer(
                     state.next = state_t.RESULT
         elif state == state_t.RESULT:
             result_valid.next = 1
-            result_data.next = intbv(NO_TOKEN)[32:]
-            if gives_token:
-                result_data.next = tokens[32:]
             advance.next = 0
             if result_valid and result_ready:
                 result_valid.next = 0
                 advance.next = row
-                advance_token.next = tokens[32:]
-                advance_sampled.next = sampled
                 state.next = state_t.ADVANCE
         elif state == state_t.ADVANCE:
             result_offset.next = result_offset + 4

@@ -66,6 +66,7 @@ def supervisor(
     quiet_count = Signal(intbv(0)[3:])
     still = Signal(intbv(0)[32:])
     expired = Signal(bool(0))
+    moved = Signal(bool(0))  # progress of the clock before, which comes late
 
     @always_comb
     def tell():
@@ -76,7 +77,8 @@ def supervisor(
     @always(clk.posedge)
     def watch():
         expired.next = 0
-        if state != state_t.RUN or progress:
+        moved.next = progress
+        if state != state_t.RUN or moved:
             still.next = 0
         elif watchdog != 0:
             still.next = still + 1

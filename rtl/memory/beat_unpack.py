@@ -76,7 +76,7 @@ def beat_unpack(
                 parameter_tag.next = beat_tag
                 left.next = parts
             elif parameter_ready and (left != 0):
-                held.next = held >> word
+                held.next[bus - word :] = held[bus:word]
                 left.next = left - 1
 
     return instances()

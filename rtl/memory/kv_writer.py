@@ -583,12 +583,12 @@ def kv_writer(
                 if request_ready:
                     gather_start.next = 1
                     beats_left.next = 32
+                    address.next = address + value_stride
                     state.next = state_t.V_BEATS
             elif state == state_t.V_BEATS:
                 if gather_valid and beat_ready:
                     beats_left.next = beats_left - 1
                 if last_beat:
-                    address.next = address + value_stride
                     group.next = group + 1
                     blocks_left.next = blocks_left - P
                     state.next = state_t.V_REQUEST

@@ -100,6 +100,7 @@ def memory_write(
     kv_strobe, out_strobe, beat_strobe = [Signal(intbv(0)[config.bus_bytes :]) for _ in range(3)]
     HIGH = ADDRESS_BITS - 32
     unanswered = Signal(intbv(0)[8:])
+    frozen = Signal(bool(0))
 
     # At rest between instructions that write.
     write_clk, wake = Signal(bool(0)), Signal(bool(0))
@@ -173,7 +174,7 @@ def memory_write(
     port = write_port(
         write_clk,
         rst,
-        freeze,
+        frozen,
         request,
         request_ready,
         choose_kv,
@@ -211,6 +212,10 @@ def memory_write(
         m_axi_bready,
         config,
     )
+
+    @always(clk.posedge)
+    def stop():
+        frozen.next = freeze and not rst
 
     @always_comb
     def arbitrate():

@@ -74,7 +74,7 @@ def weight_stream(
     OP_MATMUL, OP_ATTEND = int(Opcode.MATMUL), int(Opcode.ATTEND)
     RING_A, RING_B, TABLES = PARAMETER_RING_A, PARAMETER_RING_B, PARAMETER_TABLE
 
-    IDLE, START, TABLE, GAMMA, BETA, BIAS, MATRIX, ROW, TOKEN, POSITION, BARRIER, ATTEND, DONE = range(13)
+    IDLE, START, TABLE, GAMMA, BETA, BIAS, MATRIX, ROW, TOKEN, POSITION, NEXT, BARRIER, ATTEND, DONE = range(14)
     state = Signal(intbv(0)[4:])
     opcode = Signal(intbv(0)[8:])
     k_blocks = Signal(intbv(0)[BEATS_BITS:])  # wide, since sums and shifts take the width of their operands
@@ -239,7 +239,10 @@ def weight_stream(
             elif state == POSITION:
                 if free and not (multiply or multiplying):
                     valid.next = True
-                    state.next = ROW
+                    state.next = NEXT
+
+            elif state == NEXT:
+                state.next = ROW
 
             elif state == BARRIER:
                 if pending == 0:
@@ -280,7 +283,7 @@ def weight_stream(
             active_left.next = row_active
             tokens_left.next = row_token
             positions_left.next = row_position
-        elif (state == ROW and not active_left[0]) or (state == POSITION and free and not (multiply or multiplying)):
+        elif (state == NEXT) or (state == ROW and not active_left[0]):
             active_left.next = active_left >> 1
             tokens_left.next = tokens_left >> 32
             positions_left.next = positions_left >> position_bits
