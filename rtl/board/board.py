@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Constant, Signal, always, always_comb, concat, instances, intbv, modbv
+from myhdl import Constant, ResetSignal, Signal, always, always_comb, concat, instances, intbv, modbv
 
 from rtl.board.axi_sdram import axi_sdram
 from rtl.board.board_config import BoardConfig
@@ -68,6 +68,7 @@ def board(
     m_axi_araddr, m_axi_awaddr = _vector(ADDRESS_BITS), _vector(ADDRESS_BITS)
     m_axi_arlen, m_axi_awlen = _vector(8), _vector(8)
     m_axi_arid, m_axi_awid, m_axi_arsize, m_axi_awsize = _vector(1), _vector(1), _vector(3), _vector(3)
+    host_rst = ResetSignal(1, active=1, isasync=False)
     m_axi_arburst, m_axi_awburst, m_axi_arcache, m_axi_awcache = _vector(2), _vector(2), _vector(4), _vector(4)
     m_axi_arprot, m_axi_awprot = _vector(3), _vector(3)
     m_axi_rdata, m_axi_wdata, m_axi_wstrb = _vector(256), _vector(256), _vector(32)
@@ -115,11 +116,16 @@ def board(
         else:
             heartbeat.next = heartbeat + 1
 
-    receiver = uart_rx(clk, rst, rxd, rx_data, rx_valid, clocks_per_bit=setup.clocks_per_bit)
-    transmitter = uart_tx(clk, rst, tx_data, tx_valid, tx_ready, txd, clocks_per_bit=setup.clocks_per_bit)
+    @always(clk.posedge)
+    def pass_on_reset():
+        # Another register for the host's part, which may be far away.
+        host_rst.next = rst
+
+    receiver = uart_rx(clk, host_rst, rxd, rx_data, rx_valid, clocks_per_bit=setup.clocks_per_bit)
+    transmitter = uart_tx(clk, host_rst, tx_data, tx_valid, tx_ready, txd, clocks_per_bit=setup.clocks_per_bit)
     bridge = uart_bridge(
         clk=clk,
-        rst=rst,
+        rst=host_rst,
         receiving=receiving,
         refused=refused,
         rx_data=rx_data,

@@ -194,7 +194,6 @@ def registers(
         place.next = word[4:]
         access_word.next = word[6:]
         access_row.next = row
-        access_read.next = (state != state_t.IDLE) and not writing
         irq.next = irq_enable and irq_status
 
     @always(clk.posedge)
@@ -322,6 +321,7 @@ def registers(
             s_axi_bvalid.next = 0
             s_axi_rvalid.next = 0
             writing.next = 0
+            access_read.next = 0
             word.next = 0
         elif state == state_t.IDLE:
             if s_axi_awready:
@@ -332,6 +332,7 @@ def registers(
                 state.next = state_t.SPLIT
             elif s_axi_arready:
                 writing.next = 0
+                access_read.next = 1
                 word.next = s_axi_araddr[12:2]
                 state.next = state_t.SPLIT
         elif state == state_t.SPLIT:
@@ -368,6 +369,7 @@ def registers(
             if s_axi_rready:
                 s_axi_rvalid.next = 0
             if (s_axi_bvalid and s_axi_bready) or (s_axi_rvalid and s_axi_rready):
+                access_read.next = 0
                 state.next = state_t.IDLE
 
     return instances()

@@ -168,8 +168,9 @@ def row_table(
         row_seed.next = all_seed
         row_temperature.next = all_temperature
 
-    @always_comb
+    @always(table_clk.posedge)
     def gather():
+        # A clock late, before a step begins.
         any_sample.next = (all_active & all_sample) != 0
 
     @always(table_clk.posedge)

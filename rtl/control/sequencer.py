@@ -103,7 +103,8 @@ def sequencer(
     LAST = 2 ** (R - 1)
     state_t = enum(*STATES)
     state = Signal(state_t.IDLE)
-    all_idle = Signal(bool(0))
+    # Of the clock before, since they come from everywhere.
+    all_idle, no_rows = [Signal(bool(0)) for _ in range(2)]
     idle_count = Signal(intbv(0)[3:])
     first = Signal(bool(0))
     opcode = Signal(intbv(0)[8:])
@@ -118,6 +119,7 @@ def sequencer(
     @always(clk.posedge)
     def rest():
         all_idle.next = stream_idle and array_idle and vector_idle and write_idle
+        no_rows.next = row_active == 0
 
     @always(clk.posedge)
     def prepare_result():
@@ -217,7 +219,7 @@ def sequencer(
                 result_offset.next = 0
                 state.next = state_t.BEGIN
         elif state == state_t.BEGIN:
-            if row_active == 0:
+            if no_rows:
                 error_valid.next = 1
                 error_code.next = CODE_NO_ROWS
                 state.next = state_t.IDLE
@@ -232,7 +234,7 @@ def sequencer(
                 state.next = state_t.DECIDE
         elif state == state_t.DECIDE:
             idle_count.next = 0
-            if more and row_active != 0:
+            if more and not no_rows:
                 scan_start.next = 1
                 state.next = state_t.SCAN
             else:

@@ -10,6 +10,7 @@ from rtl.common.interfaces import ADDRESS_BITS, kv_units
 from rtl.common.isa import FIELDS, INSTRUCTION_BITS, Epilogue
 from rtl.common.ram import ram
 from rtl.common.stream import Stream
+from rtl.common.stream_register import stream_register
 from rtl.convert import module
 from rtl.memory.byte_register import byte_register
 from rtl.memory.kv_rows import kv_rows
@@ -239,6 +240,10 @@ def kv_writer(
         gather_strobe,
         config,
     )
+    # The gather's registers are far from the port.
+    gathered_in = Stream.of(Signal(intbv(0)[W + B :]), gather_valid, gather_ready)
+    gathered_out = Stream(W + B)
+    gathered_register = stream_register(clk, rst, gathered_in, gathered_out, width=W + B)
 
     keep_scales = [byte_register(clk, scale_enable(i), gathered_scale, scale_bytes[i]) for i in range(B)]
     keep_values = [byte_register(clk, scale_enable(i), value_scale, value_bytes[i]) for i in range(B)]
@@ -307,8 +312,9 @@ def kv_writer(
             request_beats.next = run
         if state == state_t.V_REQUEST:
             request_beats.next = 32
-        gather_ready.next = (state == state_t.V_BEATS) and beat_ready
-        last_beat.next = (state == state_t.V_BEATS) and gather_valid and beat_ready and (beats_left == 1)
+        gathered_in.payload.next = concat(gather_strobe, gather_data)
+        gathered_out.ready.next = beat_ready
+        last_beat.next = (state == state_t.V_BEATS) and gather_valid and gather_ready and (beats_left == 1)
 
     @always_comb
     def give():
@@ -323,10 +329,12 @@ def kv_writer(
         if state == state_t.VALUE_SCALE:
             beat_data.next = value_data
             beat_strobe.next = scale_strobe
-        if state == state_t.V_BEATS:
-            beat_valid.next = gather_valid
-            beat_data.next = gather_data
-            beat_strobe.next = gather_strobe
+        # Beats of V come from a register, the last ones when the state has moved on; nothing else is offered before the
+        # port has them.
+        if gathered_out.valid:
+            beat_valid.next = True
+            beat_data.next = gathered_out.payload[W:]
+            beat_strobe.next = gathered_out.payload[W + B : W]
         pop.next = key_taken or ((state == state_t.V_CHECK) and taken) or (last_beat and blocks_left <= P)
 
     @always(clk.posedge)
@@ -586,7 +594,7 @@ def kv_writer(
                     address.next = address + value_stride
                     state.next = state_t.V_BEATS
             elif state == state_t.V_BEATS:
-                if gather_valid and beat_ready:
+                if gather_valid and gather_ready:
                     beats_left.next = beats_left - 1
                 if last_beat:
                     group.next = group + 1
