@@ -167,33 +167,46 @@ def _natural(name: str) -> list:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
-def _in_blocks(controls: dict[str, list[Control]], nearby: dict[str, str]) -> Iterator[_Block]:
-    """Multipliers with the same controls by fours, fours in the order of `nearby`; then what is left."""
+def _in_blocks(controls: dict[str, list[Control]]) -> Iterator[list[_Block]]:
+    """Blocks of multipliers with the same controls, those of a row of the array, in the order of their names; then,
+    a block at a time, those of which too few are alike."""
     alike: dict[tuple[Control, ...], list[str]] = defaultdict(list)
     for name in sorted(controls, key=_natural):
         alike[tuple(controls[name])].append(name)
-    fours, rest = [], []
-    for names in alike.values():
+    rest = _Block()
+    left = []
+    for names in sorted(alike.values(), key=lambda names: (-len(names), _natural(names[0]))):
         whole = len(names) - len(names) % len(IN_BLOCK)
-        fours += [names[i : i + len(IN_BLOCK)] for i in range(0, whole, len(IN_BLOCK))]
-        rest += names[whole:]
-    fours.sort(key=lambda names: (_natural(nearby[names[0]]), _natural(names[0])))
-    block = _Block()
-    for name in [*(name for names in fours for name in names), *rest]:
-        if not block.fits(controls[name]):
-            yield block
-            block = _Block()
-        block.add(name, controls[name])
-    if block.names:
-        yield block
+        left += names[whole:]
+        run = []
+        for start in range(0, whole, len(IN_BLOCK)):
+            run.append(_Block())
+            for name in names[start : start + len(IN_BLOCK)]:
+                run[-1].add(name, controls[name])
+        if run:
+            yield run
+    for name in left:
+        if not rest.fits(controls[name]):
+            yield [rest]
+            rest = _Block()
+        rest.add(name, controls[name])
+    if rest.names:
+        yield [rest]
 
 
-def _places(device: str) -> Iterator[list[str]]:
-    """Names of the places of each block, blocks that are near each other behind each other."""
+def _places(device: str, lengths: list[int]) -> Iterator[list[list[str]]]:
+    """Names of the places of each run of blocks: in one row of the device where that has as many left, from its begin,
+    so that runs lie above each other; else in pairs in what is left of the rows."""
     rows, columns = BLOCKS[device]
-    for number, column in enumerate(columns):
-        for row in rows if number % 2 == 0 else reversed(rows):
-            yield [f"X{column + offset}/Y{row}/MULT18_{place}" for offset, place in IN_BLOCK]
+    free = {row: list(columns) for row in rows}
+    for length in lengths:
+        taken: list[tuple[int, int]] = []
+        fitting = [row for row in rows if len(free[row]) >= length] or rows
+        for step in (2, 1):
+            for row in fitting:
+                while free[row] and len(taken) < length and len(free[row]) >= min(step, length - len(taken)):
+                    taken += [(row, free[row].pop(0)) for _ in range(min(step, length - len(taken)))]
+        yield [[f"X{column + offset}/Y{row}/MULT18_{place}" for offset, place in IN_BLOCK] for row, column in taken]
 
 
 def take_in_registers(module: dict, device: str) -> int:
@@ -206,8 +219,13 @@ def take_in_registers(module: dict, device: str) -> int:
     before = len(netlist.cells)
     parts = {name: netlist.parts(name) for name, cell in netlist.cells.items() if cell["type"] == KIND}
     controls = {name: [control for control, _ in found.values()] for name, found in parts.items() if found}
-    nearby = {name: next(iter(parts[name]["A"][1].values()), name) for name in controls}
-    for block, places in zip(_in_blocks(controls, nearby), _places(device), strict=False):
+    runs = list(_in_blocks(controls))
+    placed = [
+        (block, places)
+        for run, spots in zip(runs, _places(device, [len(run) for run in runs]), strict=True)
+        for block, places in zip(run, spots, strict=False)
+    ]
+    for block, places in placed:
         for name, place in zip(block.names, places, strict=False):
             found = netlist.parts(name)  # anew: a register may have gone into another multiplier
             if found:
