@@ -21,7 +21,7 @@ from rtl.board.board_config import OSCILLATOR_KHZ, ULX3S, BoardConfig
 from rtl.board.ulx3s import CONSTRAINTS
 from rtl.convert import HierarchyError
 from verif import benches
-from verif.synth import nextpnr, paths, yosys
+from verif.synth import block_rams, nextpnr, paths, yosys
 from verif.synth.designs import OUT, Design, Module, find, ulx3s
 from verif.synth.multipliers import take_in_registers
 from verif.synth.nextpnr import Routed
@@ -114,8 +114,12 @@ def for_device(netlist: dict, top: str, directory: Path, device: str) -> Path:
     nextpnr."""
     take_in_registers(netlist, device)
     file = directory / f"{top}_{device}.json"
-    file.write_text(json.dumps({"creator": yosys.version(), "modules": {top: netlist}}))
+    write_netlist(netlist, top, file)
     return file
+
+
+def write_netlist(netlist: dict, top: str, file: Path) -> None:
+    file.write_text(json.dumps({"creator": yosys.version(), "modules": {top: netlist}}))
 
 
 def by_module(design: Design, netlist: dict) -> dict[str, Counter[str]]:
@@ -281,7 +285,11 @@ def place(options: argparse.Namespace) -> None:
     pins = constraints(setup, options.clock) if setup else None
     print(f"nextpnr: up to an hour for a whole chip, log {relative(stem)}.log", file=sys.stderr)
     extra = options.nextpnr if not setup or "--placer" in options.nextpnr else f"{WHOLE_CHIP} {options.nextpnr}"
-    routed = nextpnr.route(file, stem, options.device, options.clock, options.seed, pins, extra)
+    settings = (file, stem, options.device, options.clock, options.seed, pins, extra)
+    if setup:
+        block_rams.spread(netlist, nextpnr.place(*settings), options.device)
+        write_netlist(netlist, design.top, file)
+    routed = nextpnr.route(*settings)
     print(clock_report(design, routed))
     if setup:
         print(board_report(setup, routed, nextpnr.pack_bitstream(stem)))

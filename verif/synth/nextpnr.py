@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from dataclasses import dataclass
@@ -61,6 +62,18 @@ def _run(command: list[str], log: Path, what: str) -> tuple[int, str]:
         except FileNotFoundError:
             raise SynthesisError(f"{what} is not installed: .venv/bin/pip install -e '.[fpga]'") from None
     return code, log.read_text(errors="replace")
+
+
+def place(
+    netlist: Path, stem: Path, device: str, megahertz: float, seed: int, pins: str | None = None, options: str = ""
+) -> dict:
+    """The top of the netlist after placement, cells with their NEXTPNR_BEL; see route. `stem`_placed.log stays."""
+    file = stem.with_name(f"{stem.name}_placed.json")
+    options = f"{options} --no-route --write {relative(file)}"
+    route(netlist, stem.with_name(f"{stem.name}_placed"), device, megahertz, seed, pins, options)
+    modules = json.loads(file.read_text())["modules"]
+    file.unlink()
+    return modules[next(iter(modules))]
 
 
 def route(
