@@ -315,6 +315,7 @@ async def rows_are_broadcast(dut):
     active = (1 << tb.config.rows) - 1
     assert int(dut.row_active.value) == active
     assert int(dut.row_sample.value) == sum(row.sample << i for i, row in enumerate(rows))
+    await ClockCycles(dut.clk, 2)  # it comes from a register
     assert int(dut.any_sample.value) == 1
     for i in range(tb.config.rows):
         assert int(dut.row_token.value) >> 32 * i & 0xFFFFFFFF == 1000 + i
@@ -322,6 +323,7 @@ async def rows_are_broadcast(dut):
         assert int(dut.row_temperature.value) >> 32 * i & 0xFFFFFFFF == 0x3F800000 + i
     for i in range(tb.config.rows):
         await tb.write(f"row{i}_control", 1)
+    await ClockCycles(dut.clk, 2)
     assert int(dut.any_sample.value) == 0
 
 

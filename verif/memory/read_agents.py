@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from verif.memory.read_model import Machine, content, writes_cache
+from verif.memory.read_model import Expected, Machine, content, writes_cache
 
 
 @dataclass
@@ -49,6 +49,9 @@ class Surroundings:
         self.waiting: list[bytes] = []
         self.kv_due: list[int] = []
         self.kv_held = False
+        # Of KEY and VALUE instructions taken: the array's beats before one can be done, and how long it takes then.
+        self.kv_streaming: list[tuple[int, int]] = []
+        self.beats_asked = 0
         self.bad_addresses: set[int] = set()
         self.in_flight: list[list[int]] = []  # [address, beats left, cycle from which it may answer]
         self.offered: tuple[int, int] | None = None
@@ -80,6 +83,7 @@ class Surroundings:
         self.in_flight.clear()
         self.waiting.clear()
         self.kv_due.clear()
+        self.kv_streaming.clear()
         self.address_before = None
         self.data_held = self.instruction_held = self.freeze = self.error = False
 
@@ -130,11 +134,14 @@ class Surroundings:
         if self.instruction_held and dut.instruction_ready.value:
             instruction = self.waiting.pop(0)
             self.instruction_held = False
+            self.beats_asked += len(Expected([instruction], self.machine).beats)
             if writes_cache(instruction, self.machine):
-                self.kv_due.append(self.cycle + self.random.randint(*manner.kv_delay))
+                self.kv_streaming.append((self.beats_asked, self.random.randint(*manner.kv_delay)))
         if self.array_ready and dut.beat_valid.value:
             self.beats.append(int(dut.beat_data.value))
             self.beat_cycles.append(self.cycle)
+        while self.kv_streaming and self.kv_streaming[0][0] <= len(self.beats):
+            self.kv_due.append(self.cycle + self.kv_streaming.pop(0)[1])
         if self.vector_ready and dut.parameter_valid.value:
             self.parameters.append((int(dut.parameter_tag.value), int(dut.parameter_data.value)))
         if self.fetch_ready and dut.fetch_valid.value and not self.fetch_started:
