@@ -40,19 +40,18 @@ def operand_loader(
     rows, row_end, words, word_end = config.rows, config.rows - 1, config.words, config.words - 1
     block_bits, row_bits, word_bits = bits_for(config.operand_blocks), bits_for(rows), bits_for(words)
 
-    index_bits = block_bits + 1  # with a zero on top, so that even an index of one bit can be cut in two
-    low_bits = index_bits // 2
+    low_bits = block_bits // 2
     width = 1 << low_bits
     groups = -(-config.operand_blocks // width)
     spare = groups * width - config.operand_blocks + 1  # above the last block; at least one bit
-    group_bits = index_bits - low_bits
+    group_bits = block_bits - low_bits
 
     active, clears, armed, emptied, steady = [Signal(bool(0)) for _ in range(5)]
     # Of each group of full bits the one of the request, and which group is meant.
     full = Signal(intbv(0)[groups:])
     group = Signal(intbv(0)[group_bits:])
     all_full = Signal(intbv(0)[groups * width + 1 :])
-    block = Signal(intbv(0)[index_bits:])
+    block = Signal(intbv(0)[block_bits:])
     pending, chosen, selected_1, selected_2 = [Signal(intbv(0)[rows:]) for _ in range(4)]
     word = Signal(intbv(0)[word_bits:])
     last, take = [Signal(bool(0)) for _ in range(2)]
@@ -89,20 +88,30 @@ def operand_loader(
 
     @always_comb
     def look():
-        block.next = concat(False, request.payload[block_bits + rows : rows])
+        block.next = request.payload[block_bits + rows : rows]
         all_full.next = concat(intbv(0)[spare:], operand_full)
 
+    if low_bits > 0:
+
+        @always(clk.posedge)
+        def look_up():
+            unused_full = intbv(0)[groups * width + 1 :]
+            unused_full[:] = all_full >> block[low_bits:]
+            for i in range(groups):
+                full.next[i] = unused_full[i * width]
+            group.next = block[block_bits:low_bits]
+
+    else:
+
+        @always(clk.posedge)
+        def look_up():
+            full.next = all_full[groups:]
+            group.next = block
+
     @always(clk.posedge)
-    def look_up():
-        unused_full = intbv(0)[groups * width + 1 :]
-        unused_full[:] = all_full >> block[low_bits:]
-        for i in range(groups):
-            full.next[i] = unused_full[i * width]
-        group.next = block[index_bits:low_bits]
+    def guard():
         # A block that is being emptied still reads as full.
-        emptied.next = (active & clears & (read_block == block[block_bits:])) | (
-            clear & (clear_block == block[block_bits:])
-        )
+        emptied.next = (active & clears & (read_block == block)) | (clear & (clear_block == block))
 
     @always_seq(clk.posedge, reset=rst)
     def arm():
@@ -136,7 +145,7 @@ def operand_loader(
         clear_block.next = read_block
         if take:
             clears.next = request.payload[block_bits + rows]
-            read_block.next = concat(False, request.payload[block_bits + rows : rows])
+            read_block.next = request.payload[block_bits + rows : rows]
             pending.next = request.payload[rows:]
         elif active & advance & (word == word_end):
             pending.next = pending ^ chosen
