@@ -127,3 +127,24 @@ def check_blocks(multipliers: list[dict]) -> None:
                 if enable in cell["connections"]:
                     shared.setdefault((row, block, enable), set()).add(cell["connections"][enable][0])
     assert all(len(nets) == 1 for nets in shared.values())
+
+
+# A constant one beside a factor's register, which is a zero in a multiplier's register until that is enabled.
+ONES = """module top (input wire clk, input wire [1:0] on, input wire signed [17:0] x, output reg signed [35:0] p, q);
+reg signed [17:0] a, b, c;
+always @(posedge clk) begin
+    if (on[0]) {a, b} <= {x, {5'b1, x[12:0]}};
+    if (on[1]) c <= x;
+    p <= a * b; // can: one enable, so both factors are zeros as long
+    q <= c * b; // cannot
+end
+endmodule
+"""
+
+
+def test_a_constant_one_stays_outside_unless_both_factors_come_together():
+    design = written("ones", top=ONES)
+    netlist = fpga.synthesise(design, FOLDER / "ones")
+    fpga.for_device(netlist, "top", FOLDER / "ones", "25k")
+    multipliers = {name: c for name, c in netlist["cells"].items() if c["type"] == "MULT18X18D"}
+    assert {name[0]: paths.registered(cell) for name, cell in multipliers.items()} == {"p": True, "q": False}

@@ -60,7 +60,8 @@ def sdram_controller(
     """
     RCD, RP, RAS = config.activate_to_column, config.precharge, config.activate_to_precharge
     RFC, WR, MRD = config.refresh, config.write_recovery, config.part.t_mrd
-    TURN, LATENCY, INTERVAL = config.read_to_write, config.read_latency, config.refresh_interval
+    TURN, INTERVAL = config.read_to_write, config.refresh_interval
+    LATENCY = config.read_latency + 1  # with the register before the pins
     STARTS, REFRESHES = config.power_up_intervals, INITIAL_REFRESHES
     MODE_WORD = config.cas << 4
     LOW, HIGH = COLUMN_BITS, COLUMN_BITS + BANK_BITS
@@ -105,8 +106,8 @@ def sdram_controller(
     finish = Signal(bool(0))
     activate = Signal(bool(0))
     close_one = Signal(bool(0))
-    reading = Signal(modbv(0)[LATENCY + 2 :])
-    singles = Signal(modbv(0)[LATENCY + 2 :])
+    reading = Signal(modbv(0)[LATENCY + 1 :])
+    singles = Signal(modbv(0)[LATENCY + 1 :])
     # A clock before the pins.
     command_1 = Signal(intbv(0)[COMMAND_BITS:])
     bank_1 = Signal(intbv(0)[BANK_BITS:])
@@ -174,8 +175,8 @@ def sdram_controller(
         write_taken.next = taken_1
         write_single.next = single_1
         ready.next = not starting
-        read_valid.next = reading[LATENCY + 1]
-        read_single.next = singles[LATENCY + 1]
+        read_valid.next = reading[LATENCY]
+        read_single.next = singles[LATENCY]
 
     @always(clk.posedge)
     def hold():
@@ -306,10 +307,10 @@ def sdram_controller(
     @always(clk.posedge)
     def capture():
         read_data.next = data_in
-        singles.next = concat(singles[LATENCY + 1 :], held_single)
+        singles.next = concat(singles[LATENCY:], held_single)
         if rst:
             reading.next = 0
         else:
-            reading.next = concat(reading[LATENCY + 1 :], move and not held_write)
+            reading.next = concat(reading[LATENCY:], move and not held_write)
 
     return instances()

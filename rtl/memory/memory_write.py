@@ -85,9 +85,9 @@ def memory_write(
     KV writes go before logits and results. Each burst is checked against its window: the slot of its row, or the
     output.
 
-    Ports: clk; rst; freeze, bus_quiet_write: see rtl/README.md; idle: nothing waits to be written or answered, no
-    KEY or VALUE instruction is open. Registers; rows; kv_*, logits_*, result_*: see rtl/README.md. error_*: held
-    until rst. event_write_beat; m_axi_*: AXI4.
+    Ports: clk; rst; freeze (acts a clock later), bus_quiet_write: see rtl/README.md; idle: nothing waits to be written
+    or answered, no KEY or VALUE instruction is open. Registers; rows; kv_*, logits_*, result_*: see rtl/README.md.
+    error_*: held until rst. event_write_beat; m_axi_*: AXI4.
     """
     kv_request, kv_request_ready, kv_beat, kv_beat_ready, kv_finished, kv_quiet = [Signal(bool(0)) for _ in range(6)]
     out_request, out_request_ready, out_beat, out_beat_ready, out_busy, quiet = [Signal(bool(0)) for _ in range(6)]
