@@ -120,7 +120,10 @@ def chips(chip: str, library: Library | None = None, megahertz: float = 250) -> 
     """The tables of whole chips: sizes and cycles a token, then what area and time make together."""
     found: list[Choice] = []
     lines: list[str] = []
-    for what, name in changes(chip).items():
+    start, every = time.monotonic(), changes(chip)
+    for done, (what, name) in enumerate(every.items()):
+        left = f", about {(time.monotonic() - start) * (len(every) / done - 1) / 60:.0f} minutes left" if done else ""
+        print(f"{chip}, {what} ({done + 1} of {len(every)}{left})", file=sys.stderr)
         try:
             found.append(choice(what, name, library, megahertz))
         except HierarchyError:
@@ -187,7 +190,7 @@ def row_of_the_array(library: Library, megahertz: float) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m verif.synth.costs", description=__doc__)
-    parser.add_argument("--chip", default="server", help="a preset")
+    parser.add_argument("--chip", default="server", help="a preset, or one with fields changed")
     parser.add_argument("--liberty", help="standard cells, for the table of a row")
     parser.add_argument("--clock", type=float, default=250, help="MHz (default: 250)")
     parser.add_argument("--clocks", action="store_true", help="with --liberty: map every choice, and time it")
