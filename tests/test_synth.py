@@ -8,11 +8,11 @@ import small_cells
 
 from verif import benches
 from verif.folders import BUILD
-from verif.synth import asic, costs, fpga, generic, nextpnr, paths, yosys
+from verif.synth import asic, costs, fpga, gates, generic, nextpnr, paths, yosys
 from verif.synth.designs import Design, Module, chip_configuration, find, ulx3s
 from verif.synth.liberty import LibertyError, Library, cell_verilog, models, python_expression, verilog_expression
 from verif.synth.mapping import Mapper, plain
-from verif.synth.rams import Macro, Ram, choose
+from verif.synth.rams import Macro, Ram, choose, read_macros
 from verif.synth.yosys import SynthesisError
 
 FOLDER = BUILD / "test_synth"  # Yosys' wheel reads below the project only
@@ -291,3 +291,50 @@ def test_references_of_the_costs_are_mapped(library):
         pytest.skip("OpenSTA is not installed")
     gates, megahertz = costs.plain("plain_sum", costs.PLAIN_SUM, library, 100)
     assert gates > 32 * 4 and megahertz > 0
+
+
+@pytest.mark.parametrize(
+    ("flow", "options", "told"),
+    [
+        (fpga, ["fp32_add", "--clock", "0"], "is no clock"),
+        (fpga, ["fp32_add", "--clock", "nan"], "is no clock"),
+        (fpga, ["fp32_add", "--board-clock", "-3"], "is no clock"),
+        (fpga, ["fp32_add", "--seed", "-1"], "is no seed"),
+        (asic, ["fp32_add", "--liberty", "x", "--clock", "inf"], "is no clock"),
+        (costs, ["--row-only"], "need --liberty"),
+        (costs, ["--clocks"], "need --liberty"),
+        (gates, ["--cells-only"], "needs --liberty"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(flow, options, told, capsys):
+    with pytest.raises(SystemExit):
+        flow.main(options)
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.lib.gz", b"garbage", "no gzip file"),
+        ("a.lib", b"library (../../up) { cell (x) { area : 3; } }", "more than letters"),
+        ("b.lib", b"library (x) { cell (y) { area : wide; } }", "cell y: its area is no number"),
+    ],
+)
+def test_a_broken_liberty_file_is_told_in_a_line(name, content, told, tmp_path, capsys):
+    (tmp_path / name).write_bytes(content)
+    assert asic.main(["fp32_from_int", "--liberty", str(tmp_path / name)]) == 1
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", ["garbage {", "library (x) { cell (y) { area : 3; address_width : 3; word_width : 4; } }"]
+)
+def test_a_file_that_is_no_ram_macro_is_told(content, tmp_path):
+    (tmp_path / "a.lib").write_text(content)
+    with pytest.raises(LibertyError, match="a.lib"):
+        read_macros(tmp_path)
+
+
+def test_an_asic_sum_is_without_a_block_that_there_is(library, capsys):
+    assert asic.main(["fp32_from_int", "--liberty", str(library.path), "--without", "nosuch"]) == 1
+    assert "no block 'nosuch'" in capsys.readouterr().err

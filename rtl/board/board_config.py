@@ -40,6 +40,8 @@ class BoardConfig:
     power_up_ns: float | None = None
 
     def __post_init__(self) -> None:
+        if self.clock_khz <= 0 or self.baud <= 0:
+            raise ValueError(f"BoardConfig: {self.clock_khz} kHz, {self.baud} baud: expected more than 0")
         if 1000 * self.clock_khz % self.baud:
             raise ValueError(f"BoardConfig: {self.clock_khz} kHz is no multiple of {self.baud} baud")
         if self.clock_khz != OSCILLATOR_KHZ and self.pll is None:

@@ -190,7 +190,12 @@ def main() -> None:
     parser.add_argument("--khz", type=int, default=OSCILLATOR_KHZ, help="clock; other than 25000: from a PLL")
     parser.add_argument("--baud", type=int, default=ULX3S.baud)
     options = parser.parse_args()
-    setup = dataclasses.replace(ULX3S, clock_khz=options.khz, baud=options.baud)
+    if PRESETS[options.chip].bus_bits != 256:
+        parser.error(f"the board takes a bus of 256 bits, {options.chip} has {PRESETS[options.chip].bus_bits}")
+    try:
+        setup = dataclasses.replace(ULX3S, clock_khz=options.khz, baud=options.baud)
+    except ValueError as error:
+        parser.error(f"no board at {options.khz} kHz and {options.baud} baud: {error}")
     top = convert_ulx3s(PRESETS[options.chip], options.out, setup)
     (options.out / "files.f").write_text("".join(f"{file}\n" for file in top.files))
     print(f"{top.name}: {len(top.files)} modules in {options.out}")

@@ -19,6 +19,7 @@ from verif.synth import timing, yosys
 from verif.synth.designs import OUT, Design, chip_configuration, find
 from verif.synth.liberty import LibertyError, Library
 from verif.synth.mapping import Mapper
+from verif.synth.options import megahertz
 from verif.synth.rams import Choice, Macro, Ram, choose, liberty, ram_of, read_macros
 from verif.synth.tables import table
 
@@ -198,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--liberty", required=True, help="standard cells: a Liberty file, or one packed by gzip")
     parser.add_argument("--sram", help="folder with a Liberty file for each RAM macro; without it, no area of RAMs")
     parser.add_argument("--chip", default="tiny", help="a preset, or one with fields changed: edge,packed_multiplier=0")
-    parser.add_argument("--clock", type=float, default=250, help="MHz (default: 250)")
+    parser.add_argument("--clock", type=megahertz, default=250, help="MHz (default: 250)")
     parser.add_argument("--no-clock-gates", action="store_true", help="keep a multiplexer at each enabled flip-flop")
     parser.add_argument("--without", action="append", default=[], metavar="BLOCK", help="a sum without this block, too")
     options = parser.parse_args(arguments)
@@ -208,6 +209,12 @@ def main(arguments: list[str] | None = None) -> int:
         library = Library(options.liberty)
         macros = read_macros(Path(options.sram)) if options.sram else []
         design = find(options.block, options.chip)
+        blocks = sorted({module.block.rsplit(".", 1)[-1] for module in design.modules.values()})
+        for block in options.without:
+            if block not in blocks:
+                raise benches.UnknownName(
+                    f"--without: no block {block!r} in {design.top}; there are: {', '.join(blocks)}"
+                )
         result = run(design, library, macros, options.clock, not options.no_clock_gates)
         text = report(result, lanes_of(design), tuple(options.without))
     except (benches.UnknownName, HierarchyError, yosys.SynthesisError, LibertyError) as error:

@@ -62,9 +62,9 @@ def spread(netlist: dict, placed: dict, device: str) -> int:
     wanted, sites = _wanted(placed), _sites(device)
     each = -(-len(wanted) // len(sites))
     for number, row in enumerate(sorted(sites)):
-        here = sorted(wanted[number * each : (number + 1) * each], key=lambda ram: ram[1:])
         room = len(sites[row])
-        for i, (_, _, name) in enumerate(here[:room]):
+        here = sorted(wanted[number * each : (number + 1) * each], key=lambda ram: ram[1:])[:room]
+        for i, (_, _, name) in enumerate(here):
             place = round(i * (room - 1) / max(1, len(here) - 1))
             netlist["cells"][name]["attributes"]["BEL"] = sites[row][place]
     return len(wanted)

@@ -26,6 +26,7 @@ from verif.synth import asic, yosys
 from verif.synth.designs import OUT, Design, Module, chip_configuration, find, whole_chip
 from verif.synth.generic import measure
 from verif.synth.liberty import LibertyError, Library
+from verif.synth.options import megahertz
 from verif.synth.tables import table
 
 CONTEXT = 512
@@ -192,10 +193,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m verif.synth.costs", description=__doc__)
     parser.add_argument("--chip", default="server", help="a preset, or one with fields changed")
     parser.add_argument("--liberty", help="standard cells, for the table of a row")
-    parser.add_argument("--clock", type=float, default=250, help="MHz (default: 250)")
+    parser.add_argument("--clock", type=megahertz, default=250, help="MHz (default: 250)")
     parser.add_argument("--clocks", action="store_true", help="with --liberty: map every choice, and time it")
     parser.add_argument("--row-only", action="store_true", help="only the table of a row")
     options = parser.parse_args(arguments)
+    if (options.row_only or options.clocks) and not options.liberty:
+        parser.error("--row-only and --clocks need --liberty (make: LIBERTY=file)")
     start = time.monotonic()
     try:
         if not options.row_only:

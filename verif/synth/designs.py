@@ -82,7 +82,7 @@ def chip_configuration(text: str) -> ChipConfig:
     values: dict[str, int | bool] = {}
     for change in changes:
         field, _, value = change.partition("=")
-        if field not in known or not value.isdigit():
+        if field not in known or not (value.isascii() and value.isdecimal()):
             raise benches.UnknownName(f"chip {text!r}: {change!r} is not FIELD=NUMBER with one of {', '.join(known)}")
         values[field] = bool(int(value)) if known[field] == "bool" else int(value)
     # The name tells chips apart in the names of modules.
@@ -99,6 +99,18 @@ def _design(top: Converted) -> Design:
         record = json.loads(file.with_suffix(".json").read_text())
         modules[record["name"]] = Module(record["name"], file, record["function"], tuple(record["children"]))
     return Design(top.name, modules)
+
+
+def _of_bench(top: Converted, block: str) -> Design:
+    """The block of a bench: its top, or, where files written by hand stand around it, the module within."""
+    converted = [file for file in top.files if file.with_suffix(".json").exists()]
+    if len(converted) == len(top.files):
+        return _design(top)
+    design = _design(dataclasses.replace(top, files=converted))
+    for name, module in design.modules.items():
+        if module.block.rsplit(".", 1)[-1] == block:
+            return design.under(name)
+    raise benches.UnknownName(f"{block!r} is a bench around the board: make fpga without BLOCK is the board itself")
 
 
 def whole_chip(chip: str) -> Design:
@@ -146,7 +158,7 @@ def find(block: str, chip: str) -> Design:
     if named and config == benches.configuration(config.name.split("_")[0]):
         directory = OUT / "verilog" / f"{block}_{chip}"
         with alone(directory):
-            return _design(named[0].build(directory, chip))
+            return _of_bench(named[0].build(directory, chip), block)
     design = whole_chip(chip)
     if block in design.modules:
         return design.under(block)

@@ -25,6 +25,7 @@ from verif.synth import block_rams, nextpnr, paths, yosys
 from verif.synth.designs import OUT, Design, Module, find, ulx3s
 from verif.synth.multipliers import take_in_registers
 from verif.synth.nextpnr import Routed
+from verif.synth.options import megahertz, seed
 from verif.synth.tables import table
 from verif.synth.yosys import SynthesisError, relative
 
@@ -155,6 +156,8 @@ def uses(design: Design, cells: dict[str, dict[str, int]]) -> list[Use]:
 
 def described(design: Design, cell: str) -> str:
     """`array_column.exponent_5 (rtl/array/array_column.py)` for a cell of the flattened netlist."""
+    if cell == paths.PIN:
+        return cell
     module, name = place_of(design, re.sub(rf"_(?:{CELLS})_.*|(?:\.\d+)*(?:\$.*)?$", "", cell))
     return f"{module.block.rsplit('.', 1)[-1]}.{name} ({module.source})"
 
@@ -247,9 +250,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--chip", default="edge", help="a preset, or one with fields changed")
     parser.add_argument("--device", choices=DEVICES, default="85k")
-    parser.add_argument("--clock", type=float, default=100, help="MHz that placement aims at (default: 100)")
-    parser.add_argument("--board-clock", type=float, default=ULX3S.clock_khz / 1000, help="MHz of the board")
-    parser.add_argument("--seed", type=int, default=1, help="of the placement")
+    parser.add_argument("--clock", type=megahertz, default=100, help="MHz that placement aims at (default: 100)")
+    parser.add_argument("--board-clock", type=megahertz, default=ULX3S.clock_khz / 1000, help="MHz of the board")
+    parser.add_argument("--seed", type=seed, default=1, help="of the placement")
     parser.add_argument("--nextpnr", default="", help="further options of nextpnr, in one word")
     parser.add_argument("--no-route", action="store_true", help="stop after synthesis")
     parser.add_argument("--xilinx", action="store_true", help="cells by synth_xilinx instead")

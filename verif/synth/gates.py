@@ -29,6 +29,7 @@ from verif.synth import yosys
 from verif.synth.designs import OUT, Design, chip_configuration, whole_chip
 from verif.synth.liberty import LibertyError, Library, models
 from verif.synth.mapping import Mapper
+from verif.synth.options import megahertz
 
 MODEL = {"layers": 1, "heads": 2, "width": 48, "context": 40, "vocabulary": 37, "seed": 5}
 PROMPT = (5, 6, 7)
@@ -130,10 +131,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m verif.synth.gates", description=__doc__)
     parser.add_argument("--chip", default="tiny")
     parser.add_argument("--liberty", help="standard cells; without it, only Yosys' generic gates")
-    parser.add_argument("--clock", type=float, default=250, help="MHz for which the cells are chosen (default: 250)")
+    parser.add_argument(
+        "--clock", type=megahertz, default=250, help="MHz for which the cells are chosen (default: 250)"
+    )
     parser.add_argument("--no-clock-gates", action="store_true", help="keep a multiplexer at each enabled flip-flop")
     parser.add_argument("--cells-only", action="store_true", help="not the generic gates")
     options = parser.parse_args(arguments)
+    if options.cells_only and not options.liberty:
+        parser.error("--cells-only needs --liberty (make: LIBERTY=file)")
     try:
         library = Library(options.liberty) if options.liberty else None
         design = whole_chip(options.chip)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -117,17 +118,29 @@ class Library:
             data = self.path.read_bytes()
         except OSError as error:
             raise LibertyError(f"{path}: {error.strerror}") from None
-        self.text = (gzip.decompress(data) if self.path.suffix == ".gz" else data).decode(errors="replace")
+        try:
+            self.text = (gzip.decompress(data) if self.path.suffix == ".gz" else data).decode(errors="replace")
+        except (OSError, EOFError, zlib.error) as error:
+            raise LibertyError(f"{path} is no gzip file: {error}") from None
         try:
             self.group = parse(self.text)
         except (LibertyError, IndexError, ValueError):
             raise LibertyError(f"{path} is no Liberty file: no library group in it") from None
         self.name = self.group.name
+        if not re.fullmatch(r"\w[\w.-]*", self.name):  # folders have its name
+            raise LibertyError(
+                f"{path}: the library's name {self.name!r} is more than letters, digits, dots and dashes"
+            )
 
     @cached_property
     def cells(self) -> dict[str, Cell]:
-        found = (Cell(g.name, float(g.attributes.get("area", 0)), g) for g in self.group.of("cell"))
-        return {cell.name: cell for cell in found}
+        found = {}
+        for group in self.group.of("cell"):
+            try:
+                found[group.name] = Cell(group.name, float(group.attributes.get("area", 0)), group)
+            except ValueError:
+                raise LibertyError(f"{self.path}: cell {group.name}: its area is no number") from None
+        return found
 
     def smallest(self, function: str) -> Cell:
         """The smallest cell whose only output is this expression of its sorted inputs, written A, B, ..."""

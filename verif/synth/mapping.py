@@ -88,6 +88,7 @@ class Mapper:
         digest.update(self.library.text.encode())
         digest.update(MULTIPLIER.read_bytes())
         gate = self.gate and self.gate.name
+        digest.update(f"{yosys.version()} {DONT_USE}".encode())
         digest.update(f"{self.period} {gate} {ABC} {FAST} {CLOCK_GATE_MINIMUM} {LOGIC} {RECIPE} {fast}".encode())
         if fast:
             digest.update(f"{FAST_LOGIC}".encode())

@@ -1,9 +1,12 @@
-"""Registers around the multipliers of an ECP5 netlist become those that every MULT18X18D has inside.
+"""Registers before the multipliers of an ECP5 netlist become those that every MULT18X18D has inside.
 
-Yosys leaves them outside. Inside they cost no flip-flop and no wire, and the path that ends or begins there has no
-multiplication in it: 84 ps before the clock and 735 ps after it, where a multiplication alone takes 3,927 ps
-(nextpnr, speed grade 6). The four multipliers of a block share four enables, a clock and a reset (Lattice
-FPGA-TN-02205), which nextpnr's placers do not look ahead for; so they are given their places here.
+Yosys leaves them outside. Inside they cost no flip-flop and no wire, and a path ends before the multiplication: a
+product comes 3.9 ns after the clock (nextpnr, speed grade 6). Their reset is active high, and high where nothing is
+connected, so it is tied low. The register behind the product stays outside: the enable of the output register is not in
+nextpnr's database of the device, so none is written to the bitstream, and the pipeline register is not in its timing.
+
+The four multipliers of a block share four enables, a clock and a reset (Lattice FPGA-TN-02205), which nextpnr's placers
+do not look ahead for; so they are given their places here.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 KIND, FLIP_FLOP = "MULT18X18D", "TRELLIS_FF"
-FACTORS, PRODUCT_BITS, FACTOR_BITS = ("A", "B"), 36, 18
-REGISTERS = {"A": "REG_INPUTA", "B": "REG_INPUTB", "P": "REG_OUTPUT"}
+FACTORS, FACTOR_BITS = ("A", "B"), 18
+REGISTERS = {"A": "REG_INPUTA", "B": "REG_INPUTB"}
 ENABLES = 4  # of a block
 
 # Of each device: the rows of tiles that have multipliers, and the column in which each block begins; the places in it.
@@ -69,9 +72,9 @@ class _Netlist:
             return Control(nets["CLK"][0], "1")
         return Control(nets["CLK"][0], enable) if way == "CE" and isinstance(enable, int) else None
 
-    def has_one(self, name: str) -> bool:
+    def has_one(self, name: str, factor: str) -> bool:
         nets = self.cells[name]["connections"]
-        return any(nets.get(f"{factor}{i}") == ["1"] for factor in FACTORS for i in range(FACTOR_BITS))
+        return any(nets.get(f"{factor}{i}") == ["1"] for i in range(FACTOR_BITS))
 
     def before(self, name: str, factor: str) -> tuple[Control, dict[str, str]] | None:
         """The register before a factor, and its flip-flop by port; constants may be among its bits."""
@@ -90,55 +93,33 @@ class _Netlist:
             found[port] = source
         return (controls.pop(), found) if len(controls) == 1 else None
 
-    def behind(self, name: str) -> tuple[Control, dict[str, str]] | None:
-        """The register behind the product, and its flip-flop by port, where nobody else reads the product."""
-        found: dict[str, str] = {}
-        controls = set()
-        for i in range(PRODUCT_BITS):
-            port = f"P{i}"
-            net = self.cells[name]["connections"].get(port, [None])[0]
-            readers = self.readers.get(net, []) if net is not None else []
-            if not readers:
-                continue
-            if len(readers) != 1 or readers[0][1] != "DI":
-                return None
-            control = self.control(readers[0][0])
-            if control is None:
-                return None
-            controls.add(control)
-            found[port] = readers[0][0]
-        return (controls.pop(), found) if len(controls) == 1 else None
-
     def parts(self, name: str) -> dict[str, tuple[Control, dict[str, str]]] | None:
-        """The registers that the multiplier can take in, of both factors and the product; None where one is missing."""
-        found = {factor: self.before(name, factor) for factor in FACTORS} | {"P": self.behind(name)}
+        """The registers that the multiplier can take in, of both factors; None where one is missing."""
+        found = {factor: self.before(name, factor) for factor in FACTORS}
         if None in found.values() or len({control.clock for control, _ in found.values()}) != 1:
             return None
         # A constant one is a zero until its register is first enabled: no matter if the other factor is one as long.
-        return None if self.has_one(name) and found["A"][0] != found["B"][0] else found
+        ones = [self.has_one(name, factor) for factor in FACTORS]
+        return None if all(ones) or any(ones) and found["A"][0] != found["B"][0] else found
 
     def take_in(self, name: str, part: str, control: Control, flip_flops: dict[str, str], enable: str) -> None:
         """Move one register into the multiplier, with the block's enable of that name."""
         cell = self.cells[name]
-        cell["parameters"] |= {f"{REGISTERS[part]}_CLK": "CLK0", f"{REGISTERS[part]}_CE": enable}
-        cell["connections"] |= {"CLK0": [control.clock], enable: [control.enable]}
-        cell["port_directions"] |= {"CLK0": "input", enable: "input"}
+        register = REGISTERS[part]
+        cell["parameters"] |= {f"{register}_CLK": "CLK0", f"{register}_CE": enable, f"{register}_RST": "RST0"}
+        cell["connections"] |= {"CLK0": [control.clock], "RST0": ["0"], enable: [control.enable]}
+        cell["port_directions"] |= {"CLK0": "input", "RST0": "input", enable: "input"}
         for port, flip_flop in flip_flops.items():
             nets = self.cells[flip_flop]["connections"]
             data, output = nets["DI"][0], nets["Q"][0]
-            if part == "P":
-                cell["connections"][port] = [output]
-                self.driver[output] = name
-                del self.cells[flip_flop]
-            else:
-                cell["connections"][port] = [data]
-                self.readers[output].remove((name, port))
+            cell["connections"][port] = [data]
+            self.readers[output].remove((name, port))
+            if isinstance(data, int):
+                self.readers[data].append((name, port))
+            if not self.readers[output]:
                 if isinstance(data, int):
-                    self.readers[data].append((name, port))
-                if not self.readers[output]:
-                    if isinstance(data, int):
-                        self.readers[data].remove((flip_flop, "DI"))
-                    del self.cells[flip_flop]
+                    self.readers[data].remove((flip_flop, "DI"))
+                del self.cells[flip_flop]
 
 
 @dataclass
@@ -210,10 +191,10 @@ def _places(device: str, lengths: list[int]) -> Iterator[list[list[str]]]:
 
 
 def take_in_registers(module: dict, device: str) -> int:
-    """Change the netlist in place: every multiplier that can takes in the registers before and behind it, and gets
+    """Change the netlist in place: every multiplier that can takes in the registers before it, and gets
     its place on the device; a flip-flop that nobody reads any more goes. Returns how many went.
 
-    A multiplier can with registers of one control each before both factors and behind the product, on one clock.
+    A multiplier can with registers of one control each before both factors, on one clock.
     """
     netlist = _Netlist(module)
     before = len(netlist.cells)

@@ -82,7 +82,12 @@ def read_macro(path: Path) -> Macro:
 
 def read_macros(folder: Path) -> list[Macro]:
     """The macros of all Liberty files of a folder."""
-    found = [read_macro(path) for path in sorted(folder.glob("*.lib"))]
+    found = []
+    for path in sorted(folder.glob("*.lib")):
+        try:
+            found.append(read_macro(path))
+        except (OSError, IndexError, KeyError, ValueError) as error:
+            raise LibertyError(f"{path} is no RAM macro with an area and an access time: {error}") from None
     if not found:
         raise LibertyError(f"{folder}: no RAM macro (*.lib) in it")
     return found
