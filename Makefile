@@ -31,6 +31,7 @@ help: ## List targets and variables
 # CHIP ## sim, verilog, synth, asic, fpga: tiny, edge or server; synth, asic, fpga: also edge,rows=8 (default: tiny; fpga: edge)
 # SEED ## sim: seed of stimulus and power-up state; fpga: of the placement (default: 1)
 # DEVICE ## fpga: 25k, 45k or 85k, of the ECP5 (default: 85k)
+# SPEED ## fpga: speed grade of the ECP5, 6, 7 or 8 (default: 6, the slowest, which the ULX3S has)
 # WAVES ## sim: 1 writes an FST file and a GTKWave view of the ports
 # ONLY ## sim: a regular expression on names of tests
 # LIBERTY ## asic, test-gates, costs: standard cells, a Liberty file
@@ -86,9 +87,10 @@ asic: $(STAMP) ## Map the chip, or BLOCK=name, to the cells of LIBERTY=file: are
 	@$(BIN)/python -m verif.synth.asic $(call option,,$(BLOCK)) --chip $(call quote,$(CHIP)) --liberty $(call quote,$(LIBERTY)) \
 	    $(call option,--sram,$(SRAM)) $(call option,--clock,$(CLOCK)) $(ARGS)
 
-fpga: $(STAMP) $(VENV)/.fpga ## Bitstream of edge, or CHIP=, on a ULX3S; or BLOCK=name routed alone; DEVICE= CLOCK= SEED=
+fpga: $(STAMP) $(VENV)/.fpga ## Bitstream of edge, or CHIP=, on a ULX3S; or BLOCK=name routed alone; DEVICE= SPEED= CLOCK= SEED=
 	@$(BIN)/python -m verif.synth.fpga $(call option,,$(BLOCK)) --chip $(call quote,$(if $(filter file,$(origin CHIP)),edge,$(CHIP))) \
-	    --seed $(call quote,$(SEED)) $(call option,--device,$(DEVICE)) $(call option,--clock,$(CLOCK)) $(ARGS)
+	    --seed $(call quote,$(SEED)) $(call option,--device,$(DEVICE)) $(call option,--speed,$(SPEED)) \
+	    $(call option,--clock,$(CLOCK)) $(ARGS)
 
 $(VENV)/.fpga: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fpga]'

@@ -3,8 +3,9 @@
 A beat is taken in stage 0. The timeline that every block of this folder keeps to:
 
 0   the beat sequencer takes the beat
-1   beat registered; element of the scale registers selected; operands switch at the end (first beat of a block)
-2   weights decoded; multiply
+1   beat and decoded weights registered; element of the scale registers selected; operands switch at the end (first beat
+    of a block)
+2   weights at the rows; multiply
 3   products, in the ASIC leaf sums of four; they are added
 4   sums; they are joined; exponents are added
 5   block sums and exponents enter fp32_from_int

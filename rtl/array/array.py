@@ -82,8 +82,8 @@ def array(
     blocks, blocks_out = Stream(block_bits(config)), Stream(block_bits(config))
     request_count, block_count = [Signal(intbv(0)[3:]) for _ in range(2)]
     waiting, working, both_ready, offered = [Signal(bool(0)) for _ in range(4)]
-    take, weight_1, mxfp4_1, unit_1, mxfp4_2, fresh_7, operand_ready, busy, switching_1 = [
-        Signal(bool(0)) for _ in range(9)
+    take, mxfp4, weight_1, mxfp4_1, unit_1, mxfp4_2, fresh_7, operand_ready, busy, switching_1 = [
+        Signal(bool(0)) for _ in range(10)
     ]
     row_valid_1, switch_1, row_valid_2, load_enable = [Signal(intbv(0)[rows:]) for _ in range(4)]
     scale_write_1 = Signal(intbv(0)[2:])
@@ -91,7 +91,7 @@ def array(
     element_6, element_13 = [Signal(intbv(0)[6:]) for _ in range(2)]
     beat_1 = Signal(intbv(0)[config.bus_bits :])
     weights_2 = Signal(intbv(0)[32 * ports * weight_bits(config.packed_multiplier) :])
-    weight_scales_4 = Signal(intbv(0)[8 * columns :])
+    weight_scales_4, unknown_weights_4 = Signal(intbv(0)[8 * columns :]), Signal(intbv(0)[columns:])
     load_data = Signal(intbv(0)[8 * config.lanes :])
     load_scale = Signal(intbv(0)[8:])
     drain_valid_2 = Signal(bool(0))
@@ -147,6 +147,7 @@ def array(
         beat_ready,
         operand_ready,
         take,
+        mxfp4,
         weight_1,
         row_valid_1,
         switch_1,
@@ -175,6 +176,7 @@ def array(
         clk,
         take,
         beat_data,
+        mxfp4,
         weight_1,
         mxfp4_1,
         scale_write_1,
@@ -184,6 +186,7 @@ def array(
         mxfp4_2,
         weights_2,
         weight_scales_4,
+        unknown_weights_4,
         config=config,
     )
     store = operand_store(
@@ -228,6 +231,7 @@ def array(
             mxfp4_2,
             weights_2,
             weight_scales_4,
+            unknown_weights_4,
             element_6,
             fresh_7,
             element_13,

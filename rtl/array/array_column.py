@@ -22,6 +22,8 @@ def array_column(
     mxfp4_4,
     operand_scale_4,
     weight_scale_4,
+    unknown_operand_4,
+    unknown_weight_4,
     total_5,
     element_6,
     fresh_7,
@@ -35,9 +37,9 @@ def array_column(
 
     Suffixes are stages (see rtl/array/__init__.py). A scale of 255 on either side gives NaN.
 
-    Ports: clk, rst; valid_4: a sum comes in the next cycle; mxfp4_4; operand_scale_4, weight_scale_4: E8M0 bytes;
-    total_5: signed block sum; element_6: {bank, output} to read; fresh_7: add to +0 instead of what was read;
-    element_13: the one to write; drain_enable, drain_word ({bank, word}), drain_data: see accumulator_ram.
+    Ports: clk, rst; valid_4: a sum comes in the next cycle; mxfp4_4; operand_scale_4, weight_scale_4: E8M0 bytes,
+    unknown_*_4: they are 255; total_5: signed block sum; element_6: {bank, output} to read; fresh_7: add to +0 instead
+    of what was read; element_13: the one to write; drain_enable, drain_word ({bank, word}), drain_data: see accumulator_ram.
     """
     valid_5, valid_6, valid_8, valid_13 = [Signal(bool(0)) for _ in range(4)]
     exponent_5 = Signal(intbv(0, min=-(2 ** (EXPONENT_BITS - 1)), max=2 ** (EXPONENT_BITS - 1)))
@@ -65,7 +67,7 @@ def array_column(
                 exponent_5.next = exponent.signed() - MXFP4_OFFSET
             else:
                 exponent_5.next = exponent.signed() - MXINT8_OFFSET
-            nan_5.next = (operand_scale_4 == 255) | (weight_scale_4 == 255)
+            nan_5.next = unknown_operand_4 | unknown_weight_4
 
     convert = fp32_from_int(clk, rst, valid_5, total_5, exponent_5, nan_5, valid_8, value_8)
 

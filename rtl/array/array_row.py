@@ -23,6 +23,7 @@ def array_row(
     mxfp4_2,
     weights_2,
     weight_scales_4,
+    unknown_weights_4,
     element_6,
     fresh_7,
     element_13,
@@ -38,8 +39,8 @@ def array_row(
 
     Ports: clk, rst; load_enable, load_data (V bytes), load_scale: the next word of the next block; switch_1: operands
     of the next cycle are those loaded; valid_2: weights_2 (P x 32 from weight_lane) are for this row; mxfp4_2;
-    weight_scales_4: a byte a column; element_6, fresh_7, element_13: see array_column; drain_enable (a bit a
-    column), drain_word ({bank, word}), drain_data (2 P x V x 32): a cycle later, held.
+    weight_scales_4: a byte a column, unknown_weights_4: a bit, it is 255; element_6, fresh_7, element_13: see
+    array_column; drain_enable (a bit a column), drain_word ({bank, word}), drain_data (2 P x V x 32): a cycle later, held.
     """
     ports, columns, word_bits = config.ports, config.columns, 8 * config.lanes
     lane_bits = 32 * weight_bits(config.packed_multiplier)
@@ -53,7 +54,7 @@ def array_row(
 
     shadow, operand = [Signal(intbv(0)[256:]) for _ in range(2)]
     shadow_scale, scale_2, scale_3, scale_4 = [Signal(intbv(0)[8:]) for _ in range(4)]
-    valid_3, valid_4, odd_valid_4, mxfp4_3, mxfp4_4 = [Signal(bool(0)) for _ in range(5)]
+    valid_3, valid_4, odd_valid_4, mxfp4_3, mxfp4_4, unknown_operand_4 = [Signal(bool(0)) for _ in range(6)]
     totals = [Signal(intbv(0, min=-(2 ** (SUM_BITS - 1)), max=2 ** (SUM_BITS - 1))) for _ in range(columns)]
     drained = [Signal(intbv(0)[32 * config.lanes :]) for _ in range(columns)]
 
@@ -95,6 +96,7 @@ def array_row(
         # Two cycles behind the operand, which may switch meanwhile.
         scale_3.next = scale_2
         scale_4.next = scale_3
+        unknown_operand_4.next = scale_3 == 255
         mxfp4_3.next = mxfp4_2
         mxfp4_4.next = mxfp4_3
 
@@ -139,6 +141,8 @@ def array_row(
             mxfp4_4,
             scale_4,
             weight_scales_4(8 * column + 8, 8 * column),
+            unknown_operand_4,
+            unknown_weights_4(column),
             totals[column],
             element_6,
             fresh_7,

@@ -17,6 +17,7 @@ def beat_sequencer(
     beat_ready,
     operand_ready,
     take,
+    mxfp4,
     weight_1,
     row_valid_1,
     switch_1,
@@ -47,8 +48,9 @@ def beat_sequencer(
     from group to group, beginning with 0; one is full when the group's last sum is written.
 
     Ports: clk, rst; block: stream of k blocks (descriptors.py); beat_valid, beat_ready; operand_ready: the rows'
-    next operands are loaded; take: a beat is taken. A cycle later: weight_1: it is a weight beat, of output index_1;
-    row_valid_1: for these rows; switch_1: the first of its k block (a bit a row), switching_1: of any row; mxfp4_1;
+    next operands are loaded; take: a beat is taken; mxfp4: of the k block. A cycle later: weight_1: it is a weight
+    beat, of output index_1; row_valid_1: for these rows; switch_1: the first of its k block (a bit a row), switching_1:
+    of any row; mxfp4_1;
     scale_write_1: scale beat 0 or 1; unit_1: no scales; value_scale_write, _buffer, _group: it holds V scales.
     element_6, fresh_7, element_13: see array_column. bank_full, bank_release; busy: something is in the pipeline or
     claimed. Of consuming, stall_memory, stall_operand, stall_bank one is 1 in each cycle with a k block at hand.
@@ -60,7 +62,7 @@ def beat_sequencer(
     line_bits, fresh_bits = entry * STAGE_WRITE, STAGE_ADD - 1
     read_low, write_low = entry * (STAGE_ADD - 3), entry * (STAGE_WRITE - 1)
 
-    active, mxfp4, scaled, first, last, buffer_number, value_scales = [Signal(bool(0)) for _ in range(7)]
+    active, scaled, first, last, buffer_number, value_scales = [Signal(bool(0)) for _ in range(6)]
     block_end, bank, finished = [Signal(bool(0)) for _ in range(3)]
     taken = Signal(bool(0))  # the bank was not free a cycle ago
     # The next beat is one of weights, the first of its k block, the last: known a cycle ahead, since a beat comes late.

@@ -1,15 +1,16 @@
 """Queue of the instructions that concern the array."""
 
-from myhdl import Signal, always_comb, concat, instances, intbv
+from myhdl import Signal, always_comb, always_seq, concat, instances, intbv
 
 from rtl.array.descriptors import operand_range, queued_bits
-from rtl.common.config import ChipConfig
+from rtl.common.config import ChipConfig, bits_for
 from rtl.common.fifo import fifo
 from rtl.common.isa import Opcode
 from rtl.common.stream import Stream
 from rtl.convert import module
 
-DEPTH = 4
+DEPTH = 5
+"""Words; the last one is for what comes while there was still room a clock ago."""
 
 
 @module
@@ -35,8 +36,15 @@ def instruction_queue(
     weight_high, weight_low = operand_range("weight_block", config)
     matmul, attend = int(Opcode.MATMUL), int(Opcode.ATTEND)
 
-    entry = Stream(queued_bits(config))
-    count = Signal(intbv(0)[3:])
+    unused_ready = Signal(bool(0))
+    entry = Stream.of(Signal(intbv(0)[queued_bits(config) :]), Signal(bool(0)), unused_ready)
+    count = Signal(intbv(0)[bits_for(DEPTH + 1) :])
+    room = Signal(bool(0))
+
+    @always_seq(clk.posedge, reset=rst)
+    def look():
+        # In a register: the sequencer, which is far away, decides by it what to do next.
+        room.next = count < DEPTH - 1
 
     @always_comb
     def select():
@@ -47,7 +55,7 @@ def instruction_queue(
             wanted[0] = (instruction[heads_high:heads_low] != 0) & (instruction[blocks_high:blocks_low] != 0)
         if instruction[sampling_at] & (not any_sample):
             wanted[0] = 0
-        entry.valid.next = instruction_valid & wanted[0]
+        entry.valid.next = instruction_valid & room & wanted[0]
 
     @always_comb
     def pack():
@@ -62,7 +70,7 @@ def instruction_queue(
             instruction[consume_at],
             instruction[mxfp4_at],
         )
-        instruction_ready.next = entry.ready
+        instruction_ready.next = room
 
     queue = fifo(clk, rst, entry, sink, count, depth=DEPTH, width=queued_bits(config), distributed=True)
 

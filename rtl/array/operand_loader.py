@@ -82,7 +82,6 @@ def operand_loader(
         last.next = ending[0]
         read_enable.next = active & move[0]
         take.next = armed & ((not active) | (move[0] & ending[0]))
-        operand_ready.next = loaded | (valid_2 & last_2)
         loading.next = armed | active | valid_1 | valid_2
         read_word.next = word
 
@@ -160,6 +159,16 @@ def operand_loader(
         elif switch_1:
             loaded.next = False
 
+    @always_seq(clk.posedge, reset=rst)
+    def foresee():
+        """Whether the block will be loaded, or its last word be in the output register: in a register, since every
+        beat waits for it."""
+        operand_ready.next = (loaded & (not switch_1)) | (valid_2 & last_2)
+        if advance:
+            operand_ready.next = (valid_1 & last_1) | (valid_2 & last_2)
+            if not valid_2:
+                operand_ready.next = (loaded & (not switch_1)) | (valid_1 & last_1)
+
     @always(clk.posedge)
     def escort():
         if advance:
@@ -170,8 +179,9 @@ def operand_loader(
 
     @always_comb
     def enable_rows():
+        # Not by way of `advance`, which goes to all banks of the RAM.
         load_enable.next = 0
-        if valid_2 & advance:
+        if valid_2 & ((not loaded) | switch_1):
             load_enable.next = selected_2
 
     return instances()

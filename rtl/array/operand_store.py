@@ -36,11 +36,16 @@ def operand_store(
     Ports: clk, rst; step_start (pulse): no block is full, whatever the step before has left; request: see
     operand_loader; operand_write with operand_block, _row, _word, _data (V bytes),
     _scale (the same with every word of a block); operand_fill: this write completes the block for all rows;
-    operand_full (a bit a block, set a cycle after the fill, cleared two cycles after a request has emptied it);
+    operand_full (a bit a block, set two cycles after the fill, cleared two cycles after a request has emptied it);
     switch_1, load_enable, load_data, load_scale, operand_ready: to the rows, loading: see operand_loader.
     """
     rows, words, word_end, blocks = config.rows, config.words, config.words - 1, config.operand_blocks
 
+    # A write comes from afar: the RAMs and the full bits see it a cycle later.
+    write, fill = [Signal(bool(0)) for _ in range(2)]
+    fill_block = Signal(intbv(0)[bits_for(blocks) :])  # a register of its own: RAMs and full bits lie apart
+    write_block, write_row, write_word = [Signal(intbv(0)[bits_for(count) :]) for count in (blocks, rows, words)]
+    write_data, write_scale = Signal(intbv(0)[8 * config.lanes :]), Signal(intbv(0)[8:])
     advance, read_enable, clear = [Signal(bool(0)) for _ in range(3)]
     read_block, clear_block = [Signal(intbv(0)[bits_for(blocks) :]) for _ in range(2)]
     read_row = Signal(intbv(0)[bits_for(rows) :])
@@ -53,10 +58,10 @@ def operand_store(
         return ConcatSignal(*parts) if len(parts) > 1 else block
 
     write_address, read_address = (
-        address(operand_block, operand_row, operand_word),
+        address(write_block, write_row, write_word),
         address(read_block, read_row, read_word),
     )
-    scale_write_address, scale_read_address = address(operand_block, operand_row), address(read_block, read_row)
+    scale_write_address, scale_read_address = address(write_block, write_row), address(read_block, read_row)
 
     depth, width = blocks * rows * words, 8 * config.lanes
     bank_depth = min(depth, BANK_WORDS)
@@ -71,9 +76,25 @@ def operand_store(
     bank_write = [write_banks(i) for i in range(banks)] if banks > 1 else [write_enable]
     bank_fetch = [fetch_banks(i) for i in range(banks)] if banks > 1 else [fetch]
 
+    @always_seq(clk.posedge, reset=rst)
+    def accept():
+        write.next = operand_write
+        fill.next = operand_write & operand_fill
+
+    @always(clk.posedge)
+    def take():
+        if operand_write:
+            write_block.next = operand_block
+            write_row.next = operand_row
+            write_word.next = operand_word
+            write_data.next = operand_data
+            write_scale.next = operand_scale
+        if operand_write & operand_fill:
+            fill_block.next = operand_block
+
     @always_comb
     def enable():
-        write_enable.next = operand_write & (operand_word <= word_end)
+        write_enable.next = write & (write_word <= word_end)
         fetch.next = read_enable & (read_word <= word_end)
         write_place.next = write_address[low:]
         read_place.next = read_address[low:]
@@ -102,7 +123,7 @@ def operand_store(
             clk,
             bank_write[i],
             write_place,
-            operand_data,
+            write_data,
             bank_fetch[i],
             read_place,
             advance,
@@ -151,7 +172,7 @@ def operand_store(
         clk,
         write_enable,
         scale_write_address,
-        operand_scale,
+        write_scale,
         fetch,
         scale_read_address,
         scale_1,
@@ -166,8 +187,8 @@ def operand_store(
 
     @always_seq(clk.posedge, reset=rst)
     def track_full():
-        if operand_write & operand_fill:
-            operand_full.next[operand_block] = True
+        if fill:
+            operand_full.next[fill_block] = True
         if clear:
             operand_full.next[clear_block] = False
         if step_start:

@@ -6,11 +6,11 @@ from rtl.convert import module
 
 
 @module
-def scale_port(clk, write_1, scales_1, select_1, unit_1, index_1, scale_4):
+def scale_port(clk, write_1, scales_1, select_1, unit_1, index_1, scale_4, unknown_4):
     """Keep the 32 scale bytes of a column; give the one of the output that passes, three cycles later.
 
     Ports: clk; write_1: scales_1 (32 bytes) are new ones; select_1: output index_1 passes; unit_1: its scale is
-    127, a factor of one, whatever was kept (V cache); scale_4.
+    127, a factor of one, whatever was kept (V cache); scale_4; unknown_4: it is 255, which makes a NaN.
     """
     kept = Signal(intbv(0)[256:])
     scale_2, scale_3 = [Signal(intbv(0)[8:]) for _ in range(2)]
@@ -34,5 +34,6 @@ def scale_port(clk, write_1, scales_1, select_1, unit_1, index_1, scale_4):
     def follow():
         scale_3.next = scale_2
         scale_4.next = scale_3
+        unknown_4.next = scale_3 == 255
 
     return instances()

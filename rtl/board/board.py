@@ -68,7 +68,7 @@ def board(
     m_axi_araddr, m_axi_awaddr = _vector(ADDRESS_BITS), _vector(ADDRESS_BITS)
     m_axi_arlen, m_axi_awlen = _vector(8), _vector(8)
     m_axi_arid, m_axi_awid, m_axi_arsize, m_axi_awsize = _vector(1), _vector(1), _vector(3), _vector(3)
-    host_rst = ResetSignal(1, active=1, isasync=False)
+    host_rst, chip_rst, memory_rst = [ResetSignal(1, active=1, isasync=False) for _ in range(3)]
     m_axi_arburst, m_axi_awburst, m_axi_arcache, m_axi_awcache = _vector(2), _vector(2), _vector(4), _vector(4)
     m_axi_arprot, m_axi_awprot = _vector(3), _vector(3)
     m_axi_rdata, m_axi_wdata, m_axi_wstrb = _vector(256), _vector(256), _vector(32)
@@ -118,8 +118,10 @@ def board(
 
     @always(clk.posedge)
     def pass_on_reset():
-        # Another register for the host's part, which may be far away.
+        # The host's part, the chip and the memory lie apart: a register each.
         host_rst.next = rst
+        chip_rst.next = host_rst
+        memory_rst.next = chip_rst
 
     receiver = uart_rx(clk, host_rst, rxd, rx_data, rx_valid, clocks_per_bit=setup.clocks_per_bit)
     transmitter = uart_tx(clk, host_rst, tx_data, tx_valid, tx_ready, txd, clocks_per_bit=setup.clocks_per_bit)
@@ -161,7 +163,7 @@ def board(
     )
     memory = axi_sdram(
         clk=clk,
-        rst=rst,
+        rst=memory_rst,
         ready=ready,
         host_valid=host_valid,
         host_ready=host_ready,
@@ -202,7 +204,7 @@ def board(
     )
     chip = mozg(
         clk=clk,
-        rst=rst,
+        rst=chip_rst,
         irq=irq,
         s_axi_awaddr=s_axi_awaddr,
         s_axi_awvalid=s_axi_awvalid,

@@ -216,10 +216,6 @@ def uart_bridge(
                 if rx_valid and rx_data == REQUEST_MARK:
                     state.next = state_t.HEADER
 
-            elif receiving and expired:
-                refused.next = 1
-                state.next = state_t.HUNT
-
             elif state == state_t.HEADER:
                 if rx_valid:
                     place.next = place + 1
@@ -355,5 +351,10 @@ def uart_bridge(
             else:
                 if sent:
                     state.next = state_t.HUNT
+
+            # Last, so that the registers of bytes do not wait for it.
+            if receiving and expired:
+                refused.next = 1
+                state.next = state_t.HUNT
 
     return instances()

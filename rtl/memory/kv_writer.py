@@ -105,7 +105,7 @@ def kv_writer(
     state_t = enum(
         "IDLE", "ROWS", "UNIT", "HEAD", "K_ADDRESS", "GATHER", "SCALE_REQUEST", "VALUE_SCALE", "SCALE_BEAT",
         "K_LANE", "K_REQUEST", "K_DATA", "K_BEAT", "K_NEXT",
-        "V_CHECK", "V_VALUE", "V_HEAD", "V_BLOCK", "V_REQUEST", "V_BEATS", "DONE",
+        "V_CHECK", "V_TAKE", "V_VALUE", "V_HEAD", "V_BLOCK", "V_REQUEST", "V_BEATS", "DONE",
     )  # fmt: skip
     NEXT_KEY = state_t.K_BEAT if ONE_WORD else state_t.K_DATA
     state = Signal(state_t.IDLE)
@@ -186,7 +186,8 @@ def kv_writer(
     gather_strobe = Signal(intbv(0)[B:])
     beats_left = Signal(intbv(0)[6:])
     unused_instruction = Signal(intbv(0)[INSTRUCTION_BITS:])
-    last_beat = Signal(bool(0))
+    last_beat, last_group = [Signal(bool(0)) for _ in range(2)]
+    show_values, show_scales, show_value_scales = [Signal(bool(0)) for _ in range(3)]
     scale_enable, scale_strobe, key_strobe = [Signal(intbv(0)[B:]) for _ in range(3)]
     scale_bytes, value_bytes = [[Signal(intbv(0)[8:]) for _ in range(B)] for _ in range(2)]
     scale_data, value_data = ConcatSignal(*reversed(scale_bytes)), ConcatSignal(*reversed(value_bytes))
@@ -240,10 +241,10 @@ def kv_writer(
         gather_strobe,
         config,
     )
-    # The gather's registers are far from the port.
-    gathered_in = Stream.of(Signal(intbv(0)[W + B :]), gather_valid, gather_ready)
-    gathered_out = Stream(W + B)
-    gathered_register = stream_register(clk, rst, gathered_in, gathered_out, width=W + B)
+    # What makes beats is far from the port. A beat is taken when this register has room, be its burst opened or not.
+    beat_in = Stream(W + B)
+    beat_out = Stream.of(Signal(intbv(0)[W + B :]), beat_valid, beat_ready)
+    hold_beat = stream_register(clk, rst, beat_in, beat_out, width=W + B)
 
     keep_scales = [byte_register(clk, scale_enable(i), gathered_scale, scale_bytes[i]) for i in range(B)]
     keep_values = [byte_register(clk, scale_enable(i), value_scale, value_bytes[i]) for i in range(B)]
@@ -312,30 +313,37 @@ def kv_writer(
             request_beats.next = run
         if state == state_t.V_REQUEST:
             request_beats.next = 32
-        gathered_in.payload.next = concat(gather_strobe, gather_data)
-        gathered_out.ready.next = beat_ready
+        gather_ready.next = (state == state_t.V_BEATS) and beat_in.ready
         last_beat.next = (state == state_t.V_BEATS) and gather_valid and gather_ready and (beats_left == 1)
+
+    @always(clk.posedge)
+    def choose_beat():
+        # In registers, for the wires of a whole beat: right in the states that give one, of which a clock is enough
+        # between those of different kinds.
+        show_values.next = state == state_t.V_BEATS
+        show_scales.next = state == state_t.SCALE_REQUEST or state == state_t.VALUE_SCALE or state == state_t.SCALE_BEAT
+        show_value_scales.next = (state == state_t.SCALE_REQUEST and first_block) or (
+            state == state_t.VALUE_SCALE and not beat_in.ready
+        )
 
     @always_comb
     def give():
-        beat_valid.next = (
-            (state == state_t.VALUE_SCALE) or (state == state_t.SCALE_BEAT) or ((state == state_t.K_BEAT) and key_there)
+        beat_in.valid.next = (
+            (state == state_t.VALUE_SCALE)
+            or (state == state_t.SCALE_BEAT)
+            or ((state == state_t.K_BEAT) and key_there)
+            or ((state == state_t.V_BEATS) and gather_valid)
         )
-        beat_data.next = key_beat
-        beat_strobe.next = key_strobe
-        if state == state_t.SCALE_BEAT:
-            beat_data.next = scale_data
-            beat_strobe.next = scale_strobe
-        if state == state_t.VALUE_SCALE:
-            beat_data.next = value_data
-            beat_strobe.next = scale_strobe
-        # Beats of V come from a register, the last ones when the state has moved on; nothing else is offered before the
-        # port has them.
-        if gathered_out.valid:
-            beat_valid.next = True
-            beat_data.next = gathered_out.payload[W:]
-            beat_strobe.next = gathered_out.payload[W + B : W]
-        pop.next = key_taken or ((state == state_t.V_CHECK) and taken) or (last_beat and blocks_left <= P)
+        beat_in.payload.next = concat(key_strobe, key_beat)
+        if show_values:
+            beat_in.payload.next = concat(gather_strobe, gather_data)
+        if show_scales:
+            beat_in.payload.next = concat(scale_strobe, scale_data)
+        if show_value_scales:
+            beat_in.payload.next = concat(scale_strobe, value_data)
+        beat_data.next = beat_out.payload[W:]
+        beat_strobe.next = beat_out.payload[W + B : W]
+        pop.next = key_taken or (state == state_t.V_TAKE) or (last_beat and last_group)
 
     @always(clk.posedge)
     def take_value_words():
@@ -383,7 +391,7 @@ def kv_writer(
 
     @always(clk.posedge)
     def mark_scales():
-        if rst or (state == state_t.SCALE_BEAT and beat_ready):
+        if rst or (state == state_t.SCALE_BEAT and beat_in.ready):
             scale_strobe.next = 0
         else:
             scale_strobe.next = scale_strobe | scale_enable
@@ -394,8 +402,8 @@ def kv_writer(
         def show_key():
             key.next = word_out.payload
             key_there.next = word_out.valid
-            key_taken.next = (state == state_t.K_BEAT) and word_out.valid and beat_ready
-            word_out.ready.next = (state == state_t.K_BEAT) and beat_ready
+            key_taken.next = (state == state_t.K_BEAT) and word_out.valid and beat_in.ready
+            word_out.ready.next = (state == state_t.K_BEAT) and beat_in.ready
 
     else:
 
@@ -407,7 +415,7 @@ def kv_writer(
         @always_comb
         def show_key():
             key_there.next = True
-            key_taken.next = (state == state_t.K_BEAT) and beat_ready
+            key_taken.next = (state == state_t.K_BEAT) and beat_in.ready
             word_out.ready.next = state == state_t.K_DATA
 
     # The 32 bytes in every port; the strobes choose one.
@@ -435,6 +443,7 @@ def kv_writer(
 
     @always(clk.posedge)
     def find_last_port():
+        last_group.next = blocks_left <= P
         last_port.next = LAST_PORT
         if blocks_left < P:
             last_port.next = blocks_left[PORTS_BITS:] - 1
@@ -533,10 +542,10 @@ def kv_writer(
                     if first_block:
                         state.next = state_t.VALUE_SCALE
             elif state == state_t.VALUE_SCALE:
-                if beat_ready:
+                if beat_in.ready:
                     state.next = state_t.SCALE_BEAT
             elif state == state_t.SCALE_BEAT:
-                if beat_ready:
+                if beat_in.ready:
                     state.next = state_t.K_LANE
             elif state == state_t.K_LANE:
                 address.next = scale_address + concat(intbv(0)[ADDRESS_BITS - 6 - LOW :], lane_after, intbv(0)[LOW:])
@@ -567,13 +576,16 @@ def kv_writer(
                 own_window.next = window
                 address.next = window + layer_offset
                 if taken:
-                    if ahead == active_count:
-                        state.next = state_t.UNIT
+                    state.next = state_t.V_TAKE
                 elif not looked_up:
                     state.next = state_t.HEAD
                 else:
                     select.next = 1
                     state.next = state_t.V_VALUE
+            elif state == state_t.V_TAKE:
+                state.next = state_t.V_CHECK
+                if ahead == active_count:
+                    state.next = state_t.UNIT
             elif state == state_t.V_VALUE:
                 address.next = address + value_offset
                 state.next = state_t.V_HEAD
@@ -600,7 +612,7 @@ def kv_writer(
                     group.next = group + 1
                     blocks_left.next = blocks_left - P
                     state.next = state_t.V_REQUEST
-                    if blocks_left <= P:
+                    if last_group:
                         blocks_left.next = 0
                         state.next = state_t.UNIT
             else:

@@ -87,7 +87,7 @@ def memory_write(
 
     Ports: clk; rst; freeze (acts a clock later), bus_quiet_write: see rtl/README.md; idle: nothing waits to be written
     or answered, no KEY or VALUE instruction is open. Registers; rows; kv_*, logits_*, result_*: see rtl/README.md.
-    error_*: held until rst. event_write_beat; m_axi_*: AXI4.
+    error_*: held until rst, which acts a clock later. event_write_beat; m_axi_*: AXI4.
     """
     kv_request, kv_request_ready, kv_beat, kv_beat_ready, kv_finished, kv_quiet = [Signal(bool(0)) for _ in range(6)]
     out_request, out_request_ready, out_beat, out_beat_ready, out_busy, quiet = [Signal(bool(0)) for _ in range(6)]
@@ -102,9 +102,16 @@ def memory_write(
     unanswered = Signal(intbv(0)[8:])
     frozen = Signal(bool(0))
 
+    # The engines' reset comes from afar.
+    reset = Signal(bool(0))
+
+    @always(clk.posedge)
+    def take_reset():
+        reset.next = rst
+
     # At rest between instructions that write.
     write_clk, wake = Signal(bool(0)), Signal(bool(0))
-    gate = clock_gate(clk, rst, wake, write_clk, tail=AFTER_WRITES)
+    gate = clock_gate(clk, reset, wake, write_clk, tail=AFTER_WRITES)
 
     @always_comb
     def wake_up():
@@ -112,7 +119,7 @@ def memory_write(
 
     keys_values = kv_writer(
         write_clk,
-        rst,
+        reset,
         kv_base,
         kv_stride,
         row_active,
@@ -146,7 +153,7 @@ def memory_write(
     )
     outputs = output_writer(
         write_clk,
-        rst,
+        reset,
         output_base,
         logits_offset,
         logits_stride,
@@ -173,7 +180,7 @@ def memory_write(
     )
     port = write_port(
         write_clk,
-        rst,
+        reset,
         frozen,
         request,
         request_ready,
@@ -215,7 +222,7 @@ def memory_write(
 
     @always(clk.posedge)
     def stop():
-        frozen.next = freeze and not rst
+        frozen.next = freeze and not reset
 
     @always_comb
     def arbitrate():
@@ -248,7 +255,7 @@ def memory_write(
 
     @always(write_clk.posedge)
     def own():
-        if rst:
+        if reset:
             owner_kv.next = 0
         elif request_ready:
             owner_kv.next = kv_request
@@ -256,7 +263,7 @@ def memory_write(
     @always(write_clk.posedge)
     def answer():
         kv_done.next = 0
-        if rst:
+        if reset:
             unanswered.next = 0
         elif kv_finished:
             unanswered.next = unanswered + 1

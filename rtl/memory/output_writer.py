@@ -64,7 +64,7 @@ def output_writer(
     WIDE = max(W, V32)
     WORDS_BEAT, BEATS_WORD = max(1, W // V32), max(1, V32 // W)
 
-    state_t = enum("IDLE", "ROW", "BLOCK", "REQUEST", "BEAT", "RESULT_REQUEST", "RESULT_BEAT")
+    state_t = enum("IDLE", "ROW", "BLOCK", "REQUEST", "BEAT", "RESULT", "RESULT_REQUEST", "RESULT_BEAT")
     state = Signal(state_t.IDLE)
     address = Signal(intbv(0)[ADDRESS_BITS:])
     stride = Signal(intbv(0)[ADDRESS_BITS:])
@@ -76,7 +76,7 @@ def output_writer(
     lacking = Signal(intbv(0)[bits_for(WORDS_BEAT + 1) :])  # words of the beat
     held_beats = Signal(intbv(0)[bits_for(BEATS_WORD + 1) :])
     words_left = Signal(intbv(0)[bits_for(WORDS + 1) :])
-    take, give = [Signal(bool(0)) for _ in range(2)]
+    wanting, take, give = [Signal(bool(0)) for _ in range(3)]
     unused_ready = Signal(bool(0))
     unused_space = Signal(bool(0))
     unit_in = Stream.of(Signal(intbv(0)[UNIT_BITS:]), Signal(bool(0)), unused_ready)
@@ -90,25 +90,29 @@ def output_writer(
     # The word in all lanes; the strobes choose one.
     copies = ConcatSignal(*[result_data] * (WIDE // 32))
 
+    @always(clk.posedge)
+    def take_logits():
+        # A clock later, since they come from afar; nobody looks at `busy` in it.
+        word_in.valid.next = logits_valid and not rst
+        unit_in.valid.next = logits_valid and (logits_word == LAST_WORD) and not rst
+        if logits_valid:
+            word_in.payload.next = logits_data
+            unit_in.payload.next = concat(logits_block, logits_row)
+
     @always_comb
     def connect():
-        unit_in.valid.next = logits_valid and (logits_word == LAST_WORD)
-        unit_in.payload.next = concat(logits_block, logits_row)
-        word_in.valid.next = logits_valid
-        word_in.payload.next = logits_data
         unit_out.ready.next = state == state_t.BLOCK
-        word_out.ready.next = ((state == state_t.REQUEST) or (state == state_t.BEAT)) and (lacking != 0)
+        word_out.ready.next = wanting
         busy.next = (state != state_t.IDLE) or unit_out.valid or result_valid
         request_valid.next = (state == state_t.REQUEST) or (state == state_t.RESULT_REQUEST)
         request_address.next = address
         request_beats.next = BEATS
         if state == state_t.RESULT_REQUEST:
             request_beats.next = 1
-        result_ready.next = (state == state_t.RESULT_BEAT) and beat_ready
 
     @always_comb
     def hand_over():
-        take.next = ((state == state_t.REQUEST) or (state == state_t.BEAT)) and (lacking != 0) and word_out.valid
+        take.next = wanting and word_out.valid
         give.next = (state == state_t.BEAT) and (lacking == 0) and beat_ready
         beat_valid.next = ((state == state_t.BEAT) and (lacking == 0)) or (state == state_t.RESULT_BEAT)
         beat_data.next = held[W:]
@@ -139,13 +143,20 @@ def output_writer(
             rest.next = held
 
     @always(clk.posedge)
+    def want():
+        # A clock is left out behind each word, so that the queue and the wires of a word start from a register.
+        wanting.next = (
+            ((state == state_t.REQUEST) or (state == state_t.BEAT)) and (lacking != 0) and not take and not rst
+        )
+
+    @always(clk.posedge)
     def gather():
         logits_release.next = 0
         if state == state_t.BLOCK:
             lacking.next = WORDS_BEAT
             held_beats.next = BEATS_WORD
             words_left.next = WORDS
-        elif state == state_t.RESULT_REQUEST:
+        elif state == state_t.RESULT:
             held.next = copies
         elif take:
             held.next = appended
@@ -161,6 +172,7 @@ def output_writer(
 
     @always(clk.posedge)
     def run_units():
+        result_ready.next = 0
         if rst:
             state.next = state_t.IDLE
         elif state == state_t.IDLE:
@@ -172,7 +184,8 @@ def output_writer(
                 state.next = state_t.ROW
             elif result_valid:
                 address.next = output_base + concat(intbv(0)[HIGH:], result_offset)
-                state.next = state_t.RESULT_REQUEST
+                result_ready.next = 1
+                state.next = state_t.RESULT
         elif state == state_t.ROW:
             # address + row * stride, a bit of the row at a time
             if row_left == 0:
@@ -196,6 +209,8 @@ def output_writer(
                 beats_left.next = beats_left - 1
                 if beats_left == 1:
                     state.next = state_t.IDLE
+        elif state == state_t.RESULT:
+            state.next = state_t.RESULT_REQUEST
         elif state == state_t.RESULT_REQUEST:
             strobe.next = intbv(WORD_BYTES)[B:] << address[LOW:]
             if request_ready:

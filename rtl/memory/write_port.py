@@ -66,8 +66,9 @@ def write_port(
     without strobes. Two beats wait for wready at most, so beat_ready comes from registers.
 
     Ports: clk; rst; freeze; request_*: address (its part within a beat is ignored), beats, window (base) and size
-    of the window, kv: counts for kv_quiet; beat_*: the request's beats, in order; kv_quiet: every KV burst is
-    answered; quiet: every burst is; error_*: held until rst; event_write_beat; m_axi_*: AXI4, one ID, INCR.
+    of the window, kv: counts for kv_quiet; beat_*: the request's beats, in order; quiet, kv_quiet: no request is under
+    way and every burst, every KV burst, is answered; error_*: held until rst; event_write_beat; m_axi_*: AXI4, one ID,
+    INCR.
     """
     W = config.bus_bits
     B = config.bus_bytes
@@ -92,7 +93,7 @@ def write_port(
     part = Signal(intbv(0)[6:])
     room = Signal(intbv(0)[ROOM_BITS:])
     beats_now = Signal(intbv(0)[6:])
-    take = Signal(bool(0))
+    idle, take = [Signal(bool(0)) for _ in range(2)]
     load = Signal(bool(0))
     open_burst = Signal(bool(0))
     unused_inputs = Signal(intbv(0)[ADDRESS_BITS + 3 :])
@@ -125,7 +126,8 @@ def write_port(
 
     @always_comb
     def decide():
-        take.next = (state == state_t.IDLE) and request_valid and not freeze and not error_valid
+        idle.next = (state == state_t.IDLE) and not freeze and not error_valid
+        take.next = idle and request_valid
         beats_now.next = left
         if room < concat(intbv(0)[2:], left):
             beats_now.next = room[6:]
@@ -142,12 +144,14 @@ def write_port(
 
     @always_comb
     def offer():
-        request_ready.next = take
+        # Not a matter of request_valid: who asks decides by this what to do next.
+        request_ready.next = idle
         # Not a matter of beat_valid, which comes late and would go round.
         beat_ready.next = (state == state_t.PASS) and not spare_valid and not freeze
         event_write_beat.next = m_axi_wvalid and m_axi_wready
-        quiet.next = outstanding == 0
-        kv_quiet.next = kv_outstanding == 0
+        # A request whose burst is not yet opened may have handed all its beats over.
+        quiet.next = (state == state_t.IDLE) and outstanding == 0
+        kv_quiet.next = (state == state_t.IDLE) and kv_outstanding == 0
 
     @always(clk.posedge)
     def measure_page():

@@ -6,6 +6,7 @@ from myhdl import Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import bits_for
 from rtl.convert import module
+from rtl.vector.full_lookup import full_lookup
 from rtl.vector.passes import PROPERTIES, Kind
 
 KEY, VALUE_QUANTISE, WEIGHTED, SCORE = (
@@ -54,12 +55,13 @@ def drain_round(
     last_read,
     go,
     waits,
+    writes_operand,
     round_data,
     *,
     config,
 ):
-    """Everything is good 2 cycles after the counters moved; go, job_end, group_end and last_read follow the
-    conditions then.
+    """Everything is good 2 cycles after the counters moved, 4 of them if writes_operand, which is good after 1; go,
+    job_end, group_end and last_read follow the conditions then.
 
     It does not remember anything of earlier rounds.
 
@@ -78,9 +80,7 @@ def drain_round(
     block, source_block = [Signal(intbv(0)[16:]) for _ in range(2)]
     physical = Signal(intbv(0)[column_bits:])
     turn_blocks = Signal(intbv(0)[8:])
-    one_beat, reads_bank, writes_operand, reads_ring_a, reads_ring_b, writes_kv, waits_landing = [
-        Signal(bool(0)) for _ in range(7)
-    ]
+    one_beat, reads_bank, reads_ring_a, reads_ring_b, writes_kv, waits_landing = [Signal(bool(0)) for _ in range(6)]
     writes_logits, takes_inverse = [Signal(bool(0)) for _ in range(2)]
     bank_there, ring_a_there, ring_b_there, kv_there, logits_there, inverse_there, full = [
         Signal(bool(0)) for _ in range(7)
@@ -131,7 +131,8 @@ def drain_round(
         kv_there.next = kv_room
         logits_there.next = logits_room
         inverse_there.next = inverse_ready[buffer]
-        full.next = operand_full[block[block_bits:]]
+
+    look_up = full_lookup(clk, operand_full, block(block_bits, 0), full, config)
 
     @always_comb
     def decide():

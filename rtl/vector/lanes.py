@@ -284,7 +284,7 @@ def lanes(
 
     # Age 2 to 10: selectors of the function and MUL1.
     source_2, add1_2 = part(word_2, layout, "source"), part(word_2, layout, "add1")
-    early = sublayout(layout, ("function", "mul1", "add2", "scalar_factor", "row", "source"))
+    early = sublayout(layout, ("function", "mul1", "add2", "scalar_factor", "row"))
     early_bits = sum(width for _, width in early.values())
     early_2, early_10 = Signal(intbv(0)[early_bits:]), Signal(intbv(0)[early_bits:])
     early_joined = ConcatSignal(*[piece(word_2, layout, name) for name in reversed(early)])
@@ -338,7 +338,6 @@ def lanes(
 
     # Function.
     function_10, row_10 = part(early_10, early, "function"), part(early_10, early, "row")
-    source_10 = part(early_10, early, "source")
     hash_10 = Signal(False)
     using = Signal(intbv(0)[22:])  # beats of age 10 to 31 that have a function
     used = Signal(intbv(0)[21:])
@@ -366,7 +365,6 @@ def lanes(
     @always_comb
     def select_steps():
         using.next = concat(used, valid[FUNCTION] & (function_10 != 0))
-        hash_10.next = source_10 == HASH
         mul1_wire.next = mul1_12
         table_12.next = mul1_12 == MUL1_TABLE
         add2_wire.next = add2_12
@@ -534,8 +532,10 @@ def lanes(
     def age_hashes():
         if rst:
             hashed.next = 0
+            hash_10.next = False
         else:
             hashed.next = hashing[7:]
+            hash_10.next = hashing[7]
 
     row_keys = row_key(clk, rst, row_greedy, row_position, row_seed, keys, config)
     choose_key = pick(beat_clk, valid(1), keys, row_1, key_2, rows, 32)
@@ -654,7 +654,8 @@ def lanes(
     ]  # fmt: skip
 
     # Age 33: reductions.
-    reduce_33, destination_33 = part(late_33, late, "reduce"), part(late_33, late, "destination")
+    reduce_29, destination_29 = part(late_29, late, "reduce"), part(late_29, late, "destination")
+    destination_33 = part(late_33, late, "destination")
     first_33, buffer_33 = bit(late_33, late, "reduce_first"), bit(late_33, late, "buffer")
     row_33, word_33 = part(late_33, late, "row"), part(late_33, late, "word")
     sum_place = ConcatSignal(late_33(scalar_bits + 2), late_33(scalar_bits))
@@ -662,12 +663,26 @@ def lanes(
     summing_33, block_end_33, sampling_33, maximum_33 = [Signal(False) for _ in range(4)]
     last_word = words - 1
 
+    # Found at age 29, since much follows from them.
+    summing, finding = [Signal(intbv(0)[33 - LATE :]) for _ in range(2)]
+
+    @always(beat_clk.posedge)
+    def age_reductions():
+        if rst:
+            summing.next = 0
+            finding.next = 0
+        else:
+            summing.next = concat(summing[32 - LATE :], valid[LATE] & (reduce_29 == SUM))
+            finding.next = concat(
+                finding[32 - LATE :], valid[LATE] & ((reduce_29 == MAX) | (destination_29 == TO_SAMPLER))
+            )
+
     @always_comb
     def choose_reduction():
-        summing_33.next = valid[33] & (reduce_33 == SUM)
+        summing_33.next = summing[32 - LATE]
+        maximum_33.next = finding[32 - LATE]
         block_end_33.next = word_33 == last_word
         sampling_33.next = destination_33 == TO_SAMPLER
-        maximum_33.next = valid[33] & ((reduce_33 == MAX) | (destination_33 == TO_SAMPLER))
 
     sums = reduce(
         beat_clk,
@@ -717,7 +732,8 @@ def lanes(
     quantised, quantiser_busy = Signal(False), Signal(False)
     scale = Signal(intbv(0)[8:])
     elements = Signal(intbv(0)[8 * lane_count :])
-    faulty = Signal(False)
+    faulty, faulty_35 = [Signal(False) for _ in range(2)]
+    row_35 = Signal(intbv(0)[row_bits:])
 
     @always_comb
     def deliver():
@@ -738,12 +754,15 @@ def lanes(
 
     @always(beat_clk.posedge)
     def report_fault():
+        row_35.next = row_34
         if rst:
+            faulty_35.next = False
             row_fault.next = 0
         else:
+            faulty_35.next = faulty
             row_fault.next = 0
-            if faulty:
-                row_fault.next[row_34] = True
+            if faulty_35:
+                row_fault.next[row_35] = True
 
     quantiser = mx_quantizer(
         beat_clk,
@@ -791,7 +810,6 @@ def lanes(
 
     # Who is busy.
     thread = bit(control, layout, "thread")
-    reduce_29, destination_29 = part(late_29, late, "reduce"), part(late_29, late, "destination")
     reducing_29 = Signal(False)
 
     @always_comb

@@ -15,7 +15,7 @@ from rtl.vector.sampled_token import sampled_token
 def row_key(clk, rst, row_greedy, row_position, row_seed, keys, config: ChipConfig):
     """keys (R * 32) = mix(mix(seed) ^ position) of every row, renewed again and again, 16 cycles a row.
 
-    So a key is right 16 * (R + 1) cycles after its row's seed and position have changed, and all rows share one
+    So a key is right 16 * (R + 1) + 1 cycles after its row's seed and position have changed, and all rows share one
     mixer. It rests while every row is greedy.
     """
     rows = config.rows
@@ -44,10 +44,13 @@ def row_key(clk, rst, row_greedy, row_position, row_seed, keys, config: ChipConf
                 else:
                     row.next = row + 1
 
+    @always(clk.posedge)
+    def rest():
+        working.next = row_greedy != all_greedy
+
     @always_comb
     def control():
-        working.next = row_greedy != all_greedy
-        take.next = (phase == 0) & (row_greedy != all_greedy)
+        take.next = (phase == 0) & working
         # Phase 1 to 6: the seed is mixed; 7 to 12: with the position.
         mixer_in.next = seed
         if phase == 7:

@@ -38,8 +38,8 @@ def sampler(
 
     valid_in, sampling (else scores), buffer_number, first, row, word, index (32 - log2 V bits: of the
     word), x (V * 32), counted
-    (V); read_address {buffer, row}, read_data: FP32 maximum of scores, same cycle; sample_token
-    (R * 32). log2 V + 4 cycles after valid_in the maximum can be read.
+    (V); read_address {buffer, row}, read_data: FP32 maximum of scores, same cycle; sample_token (R * 32).
+    log2 V + 5 cycles after valid_in the maximum can be read, a cycle later the token.
     """
     lanes, rows, words = config.lanes, config.rows, config.words
     row_bits, word_bits = bits_for(rows), bits_for(words)
@@ -47,19 +47,20 @@ def sampler(
     index_bits = 32 - levels
     last_word = words - 1
     tag_bits = 3 + row_bits + word_bits + index_bits
-    key_1 = [Signal(intbv(0)[32:]) for _ in range(lanes)]
-    keys = ConcatSignal(*reversed(key_1))
-    flow = Signal(intbv(0)[levels + 1 :])
+    key_2 = [Signal(intbv(0)[32:]) for _ in range(lanes)]
+    keys = ConcatSignal(*reversed(key_2))
+    flow = Signal(intbv(0)[levels + 2 :])
+    start = ConcatSignal(flow(0), valid_in)
     tag, tag_late = Signal(intbv(0)[tag_bits:]), Signal(intbv(0)[tag_bits:])
     word_late = Signal(intbv(0)[word_bits:])
     key_tree, key_block, key_before = [Signal(intbv(0)[32:]) for _ in range(3)]
     place = Signal(intbv(0)[levels:])
-    index_block, token_row = [Signal(intbv(0)[32:]) for _ in range(2)]
+    index_block, token_row, token_kept = [Signal(intbv(0)[32:]) for _ in range(3)]
     index_late = Signal(intbv(0)[32 - levels :])
-    start_block, sampling_block, write_token, better = [Signal(False) for _ in range(4)]
+    start_block, sampling_block, better, take_token, write_token = [Signal(False) for _ in range(5)]
     start_row, sampling_row = [Signal(False) for _ in range(2)]
     address_block, address_row = [Signal(intbv(0)[2 + row_bits :]) for _ in range(2)]
-    row_row = Signal(intbv(0)[row_bits:])
+    row_row, row_kept = [Signal(intbv(0)[row_bits:]) for _ in range(2)]
     score_address = Signal(intbv(0)[2 + row_bits :])
     row_block = Signal(intbv(0)[row_bits:])
     end_block, compare_row = Signal(False), Signal(False)
@@ -74,15 +75,15 @@ def sampler(
         if rst:
             flow.next = 0
         else:
-            flow.next = concat(flow[levels:], valid_in)
+            flow.next = concat(flow[levels + 1 :], valid_in)
 
     @always_comb
     def watch():
-        move.next = flow[levels:]
+        move.next = flow[levels + 1 : 1]
         sample_token.next = tokens_packed
 
     # A slice of a packed vector for each lane.
-    order = [order_key(clk, valid_in, x(32 * k + 32, 32 * k), counted(k), key_1[k]) for k in range(lanes)]
+    order = [order_key(clk, start, x(32 * k + 32, 32 * k), counted(k), key_2[k]) for k in range(lanes)]
     enable = move if levels > 1 else move(0)
     tree = best_tree(clk, enable, keys, key_tree, place, lanes)
 
@@ -93,7 +94,7 @@ def sampler(
         else:
             tag.next = concat(first & (word == 0), sampling, buffer_number, row, word, index)
 
-    hold_tag = delay_ring(clk, rst, valid_in, tag, flow(levels - 1), tag_late, levels + 1, tag_bits)
+    hold_tag = delay_ring(clk, rst, valid_in, tag, flow(levels), tag_late, levels + 2, tag_bits)
 
     @always_comb
     def unpack_tag():
@@ -102,7 +103,7 @@ def sampler(
 
     @always(clk.posedge)
     def gather_block():
-        if flow[levels]:
+        if flow[levels + 1]:
             if (word_late == 0) | (key_tree > key_block):
                 key_block.next = key_tree
                 index_block.next = concat(index_late, place)
@@ -118,7 +119,7 @@ def sampler(
             end_block.next = False
             compare_row.next = False
         else:
-            end_block.next = flow[levels] & (word_late == last_word)
+            end_block.next = flow[levels + 1] & (word_late == last_word)
             compare_row.next = end_block
 
     @always(clk.posedge)
@@ -136,13 +137,20 @@ def sampler(
     @always_comb
     def compare():
         better.next = start_row | (found > key_before)
-        write_token.next = compare_row & sampling_row & (start_row | (found > key_before))
+        take_token.next = compare_row & sampling_row & (start_row | (found > key_before))
 
     @always(clk.posedge)
     def keep():
         if compare_row:
             if better:
                 holders[address_row].next = found
+
+    @always(clk.posedge)
+    def pass_token():
+        write_token.next = take_token & (not rst)
+        if compare_row:
+            row_kept.next = row_row
+            token_kept.next = token_row
 
     @always_comb
     def place_scores():
@@ -159,5 +167,5 @@ def sampler(
         else:
             read_data.next = ~held
 
-    keepers = [sampled_token(clk, write_token, row_row, token_row, tokens[k], k) for k in range(rows)]
+    keepers = [sampled_token(clk, write_token, row_kept, token_kept, tokens[k], k) for k in range(rows)]
     return instances()

@@ -12,7 +12,7 @@ from rtl.vector.drain_phase import drain_phase
 from rtl.vector.drain_round import drain_round
 from rtl.vector.passes import KIND_BITS, Kind, round_bits
 
-IDLE, START, SETTLE_1, SETTLE_2, JOB, LOOK_1, LOOK_2, CHECK, NEXT, FINISH = range(10)
+IDLE, START, SETTLE_1, SETTLE_2, JOB, LOOK_1, LOOK_2, LOOK_3, LOOK_4, CHECK, NEXT, FINISH = range(12)
 EMBED, MEAN, VARIANCE, SPREAD, DEVIATION, NORMALISE = (int(Kind(k)) for k in range(6))
 QUANTIZE, ACTIVATE, RESIDUAL, KEY, VALUE, VALUE_QUANTISE = (int(Kind(k)) for k in range(6, 12))
 SCORE, WEIGHTED, NOISE_1, NOISE_2, LOGIT, LOGITS_OUT = (int(Kind(k)) for k in range(12, 18))
@@ -71,8 +71,8 @@ def thread_drain(
     An instruction begins when every beat of the one before has landed. NORM begins behind the last beat of RESIDUAL or
     EMBED: its first pass waits for the sums, and neither of these uses a constant of its instruction. Within it the
     loops are: jobs of ATTEND, or rows of EMBED; groups of columns (a bank); passes; blocks. A round takes 4 cycles
-    to prepare (NEXT: counters; LOOK: block numbers, conditions; CHECK: until all hold), beside the walker that
-    issues the one before.
+    to prepare, 6 of them if it writes operands (NEXT: counters; LOOK: block numbers, conditions; CHECK: until all
+    hold), beside the walker that issues the one before.
 
     Ports: clk, rst; row_*, pass_*; instruction: stream; active_instruction: the one under way; softmax_start:
     pulse, thread S begins its jobs; bank_full, operand_full; ring_*_blocks: blocks of 32 present in a ring,
@@ -127,7 +127,7 @@ def thread_drain(
     rows_left, over_to_norm, leaves = [Signal(bool(0)) for _ in range(3)]
     prepared = Signal(intbv(0)[round_bits(config) :])
     waits = Signal(intbv(0)[4:])
-    checking, lanes_rest = [Signal(bool(0)) for _ in range(2)]
+    checking, lanes_rest, writes_operand = [Signal(bool(0)) for _ in range(3)]
     # Of the kind and of the counters, a clock later: nobody asks in the clock after they have changed.
     head_ends = Signal(bool(0))
     alone, statistics, noise, logit, to_memory, by_head, value, attends = [Signal(bool(0)) for _ in range(8)]
@@ -185,6 +185,7 @@ def thread_drain(
         last_read,
         go,
         waits,
+        writes_operand,
         prepared,
         config=config,
     )
@@ -282,7 +283,7 @@ def thread_drain(
     @always(clk.posedge)
     def follow_check():
         # state == CHECK, in a register of its own.
-        checking.next = state == LOOK_2 or (checking and not handing)
+        checking.next = (state == LOOK_2 and not writes_operand) or state == LOOK_4 or (checking and not handing)
         if rst:
             checking.next = 0
 
@@ -394,6 +395,14 @@ def thread_drain(
             state.next = LOOK_2
 
         elif state == LOOK_2:
+            state.next = CHECK
+            if writes_operand:
+                state.next = LOOK_3
+
+        elif state == LOOK_3:
+            state.next = LOOK_4
+
+        elif state == LOOK_4:
             state.next = CHECK
 
         elif state == CHECK:

@@ -7,10 +7,11 @@ from myhdl import ConcatSignal, Signal, always, always_comb, concat, instances, 
 from rtl.common.config import bits_for
 from rtl.common.unused import unused
 from rtl.convert import module
+from rtl.vector.full_lookup import full_lookup
 from rtl.vector.job_counter import job_counter
 from rtl.vector.passes import Kind
 
-IDLE, SETTLE_1, SETTLE_2, SCORES, LOOK_1, LOOK_2, OFFER, SUMS = range(8)
+IDLE, SETTLE_1, SETTLE_2, SCORES, LOOK_1, LOOK_2, LOOK_3, OFFER, SUMS = range(9)
 
 
 @module
@@ -51,7 +52,7 @@ def thread_softmax(
     block_bits = bits_for(config.operand_blocks)
     context_blocks = config.context_blocks
 
-    state = Signal(intbv(0)[3:])
+    state = Signal(intbv(0)[4:])
     advance = Signal(bool(0))
     job_rows = Signal(intbv(0)[config.rows :])
     job_blocks = Signal(intbv(0)[count_bits:])
@@ -89,9 +90,7 @@ def thread_softmax(
         round_valid.next = valid
         waiting.next = (state == IDLE) or (state == SCORES)
 
-    @always(clk.posedge)
-    def look_up():
-        full.next = operand_full[block[block_bits:]]
+    look_up = full_lookup(clk, operand_full, block(block_bits, 0), full, config)
 
     @always(clk.posedge)
     def work_through():
@@ -120,6 +119,8 @@ def thread_softmax(
         elif state == LOOK_1:
             state.next = LOOK_2
         elif state == LOOK_2:
+            state.next = LOOK_3
+        elif state == LOOK_3:
             state.next = OFFER
         elif state == OFFER:
             if not (valid or full):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always_comb, instances, intbv
+from myhdl import Signal, always_comb, concat, instances, intbv
 
 from rtl.common.config import ChipConfig
 from rtl.common.isa import FIELDS
+from rtl.common.stream import Stream
+from rtl.common.stream_register import stream_register
 from rtl.common.unused import unused
 from rtl.convert import module
 from rtl.vector.control_word import control_bits
@@ -116,6 +118,20 @@ def vector(
     found_fault = Signal(intbv(0)[config.rows :])
     sink = unused(ring_free_blocks, 16)
 
+    # Of the rings one is far from the gearbox, whichever it is.
+    parameter_bits = 2 + 32 * config.lanes
+    parameters_in = Stream.of(Signal(intbv(0)[parameter_bits:]), parameter_valid, parameter_ready)
+    parameters = Stream(parameter_bits)
+    hold_parameters = stream_register(clk, rst, parameters_in, parameters, width=parameter_bits)
+    held_tag, held_data = (
+        parameters.payload(parameter_bits, 32 * config.lanes),
+        parameters.payload(32 * config.lanes, 0),
+    )
+
+    @always_comb
+    def join_parameters():
+        parameters_in.payload.next = concat(parameter_tag, parameter_data)
+
     threads = issue(
         clk,
         rst,
@@ -176,10 +192,10 @@ def vector(
         value_scale_buffer=value_scale_buffer,
         value_scale_group=value_scale_group,
         value_scale_data=value_scale_data,
-        parameter_valid=parameter_valid,
-        parameter_tag=parameter_tag,
-        parameter_data=parameter_data,
-        parameter_ready=parameter_ready,
+        parameter_valid=parameters.valid,
+        parameter_tag=held_tag,
+        parameter_data=held_data,
+        parameter_ready=parameters.ready,
         pipeline_busy=pipeline_busy,
         busy_d=busy_d,
         busy_s=busy_s,

@@ -16,14 +16,14 @@ from rtl.vector.function_lookup import function_lookup
 from rtl.vector.noise_hash import LATENCY, noise_hash
 from rtl.vector.order_key import order_key
 
-DOT_PRODUCT_LATENCY = 4
+DOT_PRODUCT_LATENCY = 5
 LOOKUP_LATENCY = 2
 LOOKUP_BITS = 10 + 32 + 9 + 2 + 8
 
 
 def best_key_latency(count: int) -> int:
-    """Clocks of best_key: the key, then a level of the tree each."""
-    return 1 + (count - 1).bit_length()
+    """Clocks of best_key: two for the key, then a level of the tree each."""
+    return 2 + (count - 1).bit_length()
 
 
 @module
@@ -45,36 +45,37 @@ def dot_product(clk, rst, valid_in, mxfp4, activations, weights, valid_out, sums
     """A row's 32 weight decoders and its leaf. activations: 32 x int8; weights: a port's 32 bytes; sums: {odd, even},
     21 bits each, odd 0 for MXINT8."""
     bits = weight_bits(packed)
-    ages = Signal(intbv(0)[4:])
-    formats = Signal(intbv(0)[4:])
+    ages = Signal(intbv(0)[5:])
+    formats = Signal(intbv(0)[5:])
     decoded = [Signal(intbv(0)[bits:]) for _ in range(32)]
-    activations_1 = Signal(intbv(0)[256:])
+    activations_1, activations_2 = [Signal(intbv(0)[256:]) for _ in range(2)]
     even, odd = [Signal(intbv(0, min=-(2**20), max=2**20)) for _ in range(2)]
     gathered = ConcatSignal(*reversed(decoded))
-    weights_1 = Signal(intbv(0)[32 * bits :])
+    weights_2 = Signal(intbv(0)[32 * bits :])
 
-    aging = age(clk, rst, valid_in, ages, 4)
-    lanes = [weight_lane(clk, valid_in, mxfp4, weights(8 * i + 8, 8 * i), decoded[i], packed) for i in range(32)]
+    aging = age(clk, rst, valid_in, ages, 5)
+    lanes = [weight_lane(clk, mxfp4, weights(8 * i + 8, 8 * i), ages(0), decoded[i], packed) for i in range(32)]
 
     @always(clk.posedge)
     def hold():
         activations_1.next = activations
-        formats.next = concat(formats[3:], mxfp4)
+        activations_2.next = activations_1
+        formats.next = concat(formats[4:], mxfp4)
 
     @always_comb
     def gather():
-        weights_1.next = gathered
+        weights_2.next = gathered
 
     if packed:
-        leaf = dot_packed(clk, ages(0), ages(1), ages(2), formats(1), formats(2), activations_1, weights_1, even, odd)
+        leaf = dot_packed(clk, ages(1), ages(2), ages(3), formats(2), formats(3), activations_2, weights_2, even, odd)
     else:
-        leaf = dot_split(clk, ages(0), ages(1), ages(2), formats(2), activations_1, weights_1, even, odd)
+        leaf = dot_split(clk, ages(1), ages(2), ages(3), formats(3), activations_2, weights_2, even, odd)
 
     @always_comb
     def give():
-        valid_out.next = ages[3]
+        valid_out.next = ages[4]
         sums.next = concat(intbv(0)[21:], even[21:])
-        if formats[3]:
+        if formats[4]:
             sums.next = concat(odd[21:], even[21:])
 
     return instances()
@@ -84,19 +85,20 @@ def dot_product(clk, rst, valid_in, mxfp4, activations, weights, valid_out, sums
 def best_key(clk, rst, valid_in, x, counted, valid_out, found, count: int):
     """found: {place, key} of the largest of `count` FP32 numbers, of the lowest place among equals."""
     levels = (count - 1).bit_length()
-    ages = Signal(intbv(0)[levels + 1 :])
+    ages = Signal(intbv(0)[levels + 2 :])
+    enable = ConcatSignal(ages(0), valid_in)
     keys = [Signal(intbv(0)[32:]) for _ in range(count)]
     packed_keys = ConcatSignal(*reversed(keys))
     key = Signal(intbv(0)[32:])
     place = Signal(intbv(0)[levels:])
 
-    aging = age(clk, rst, valid_in, ages, levels + 1)
-    order = [order_key(clk, valid_in, x(32 * k + 32, 32 * k), counted(k), keys[k]) for k in range(count)]
-    tree = best_tree(clk, ages(levels, 0), packed_keys, key, place, count)
+    aging = age(clk, rst, valid_in, ages, levels + 2)
+    order = [order_key(clk, enable, x(32 * k + 32, 32 * k), counted(k), keys[k]) for k in range(count)]
+    tree = best_tree(clk, ages(levels + 1, 1), packed_keys, key, place, count)
 
     @always_comb
     def give():
-        valid_out.next = ages[levels]
+        valid_out.next = ages[levels + 1]
         found.next = concat(place, key)
 
     return instances()

@@ -135,7 +135,9 @@ class Bench:
 
     def drive_operands(self) -> None:
         dut, config = self.dut, self.config
-        if not self.words and self.fills and not int(dut.operand_full.value) >> self.fills[0].block & 1:
+        landing = int(dut.operand_write.value) & int(dut.operand_fill.value)  # its full bit rises a cycle later
+        full = int(dut.operand_full.value)
+        if not self.words and self.fills and not landing and not full >> self.fills[0].block & 1:
             fill = self.fills.popleft()
             places = [(row, word) for row in fill.rows for word in range(config.words)]
             self.words.extend((fill, row, word, (row, word) == places[-1]) for row, word in places)
@@ -335,6 +337,7 @@ async def blocks_that_a_step_left_full_are_empty_in_the_next(dut) -> None:
         dut.operand_block.value = block
         await FallingEdge(dut.clk)
     dut.operand_write.value = dut.operand_fill.value = 0
+    await FallingEdge(dut.clk)
     assert int(dut.operand_full.value) == sum(1 << block for block in blocks)
     dut.step_start.value = 1
     await FallingEdge(dut.clk)

