@@ -39,7 +39,8 @@ def array_column(
 
     Ports: clk, rst; valid_4: a sum comes in the next cycle; mxfp4_4; operand_scale_4, weight_scale_4: E8M0 bytes,
     unknown_*_4: they are 255; total_5: signed block sum; element_6: {bank, output} to read; fresh_7: add to +0 instead
-    of what was read; element_13: the one to write; drain_enable, drain_word ({bank, word}), drain_data: see accumulator_ram.
+    of what was read; element_13: the one to write; drain_enable, drain_word ({bank, word}), drain_data: see
+    accumulator_ram.
     """
     valid_5, valid_6, valid_8, valid_13 = [Signal(bool(0)) for _ in range(4)]
     exponent_5 = Signal(intbv(0, min=-(2 ** (EXPONENT_BITS - 1)), max=2 ** (EXPONENT_BITS - 1)))

@@ -40,7 +40,8 @@ def array_row(
     Ports: clk, rst; load_enable, load_data (V bytes), load_scale: the next word of the next block; switch_1: operands
     of the next cycle are those loaded; valid_2: weights_2 (P x 32 from weight_lane) are for this row; mxfp4_2;
     weight_scales_4: a byte a column, unknown_weights_4: a bit, it is 255; element_6, fresh_7, element_13: see
-    array_column; drain_enable (a bit a column), drain_word ({bank, word}), drain_data (2 P x V x 32): a cycle later, held.
+    array_column; drain_enable (a bit a column), drain_word ({bank, word}), drain_data (2 P x V x 32): a cycle later,
+    held.
     """
     ports, columns, word_bits = config.ports, config.columns, 8 * config.lanes
     lane_bits = 32 * weight_bits(config.packed_multiplier)
