@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+from dataclasses import replace
 
 import pytest
 import small_cells
@@ -212,10 +213,14 @@ def test_the_routed_clock_and_its_path_are_told_by_source():
     routed = nextpnr.read_log(ROUTED.format(name=name, multipliers=0))
     assert (routed.megahertz, routed.aim) == (123.45, 100) and routed.used["TRELLIS_COMB"] == (38, 83640)
     assert round(routed.logic, 2) == 1.15
-    told = fpga.clock_report(design, routed)
+    told = fpga.clock_report(design, routed, 8)
+    assert "routed, speed grade 8: 123.5 MHz (aim: 100 MHz)" in told
     assert "LUT4 left free: 83,602 (100.0 %)" in told
     assert "2 cells: fifo.a (rtl/common/fifo.py) -> ram.mem (rtl/common/ram.py)" in told
     assert "1.93  ram.mem_write (rtl/common/ram.py)" in told
+    carry = replace(routed.path[1], time=2.0)  # another cell of that name
+    told = fpga.clock_report(design, replace(routed, path=(*routed.path[:2], carry, routed.path[2])), 6)
+    assert "1.93  ram" not in told and "2.00  ram.mem_write (rtl/common/ram.py), 2 cells" in told
 
 
 PINS = """FREQUENCY PORT "clk" 25 MHZ;

@@ -23,7 +23,7 @@ FIELDS = {
     "drain_state": 4,
     "drain_kind": 5,
     "drain_beat": 1,
-    "softmax_state": 3,
+    "softmax_state": 4,
     "softmax_kind": 5,
     "softmax_beat": 1,
     "kv_start": 1,

@@ -48,7 +48,7 @@ struct Timeline {
         add(DRAIN(state), 4);
         add(DRAIN(kind), 5);
         add(THREADS(d_grant), 1);
-        add(SOFTMAX(state), 3);
+        add(SOFTMAX(state), 4);
         add(THREADS(s_round)[0], 5);
         add(THREADS(s_grant), 1);
         add(SIGNAL(kv_start), 1);
