@@ -105,7 +105,7 @@ def kv_writer(
     state_t = enum(
         "IDLE", "ROWS", "UNIT", "HEAD", "K_ADDRESS", "GATHER", "SCALE_REQUEST", "VALUE_SCALE", "SCALE_BEAT",
         "K_LANE", "K_REQUEST", "K_DATA", "K_BEAT", "K_NEXT",
-        "V_CHECK", "V_TAKE", "V_VALUE", "V_HEAD", "V_BLOCK", "V_REQUEST", "V_BEATS", "DONE",
+        "V_CHECK", "V_VALUE", "V_HEAD", "V_BLOCK", "V_REQUEST", "V_BEATS", "DONE",
     )  # fmt: skip
     NEXT_KEY = state_t.K_BEAT if ONE_WORD else state_t.K_DATA
     state = Signal(state_t.IDLE)
@@ -343,7 +343,7 @@ def kv_writer(
             beat_in.payload.next = concat(scale_strobe, value_data)
         beat_data.next = beat_out.payload[W:]
         beat_strobe.next = beat_out.payload[W + B : W]
-        pop.next = key_taken or (state == state_t.V_TAKE) or (last_beat and last_group)
+        pop.next = key_taken or ((state == state_t.V_CHECK) and taken) or (last_beat and last_group)
 
     @always(clk.posedge)
     def take_value_words():
@@ -576,16 +576,13 @@ def kv_writer(
                 own_window.next = window
                 address.next = window + layer_offset
                 if taken:
-                    state.next = state_t.V_TAKE
+                    if ahead == active_count:
+                        state.next = state_t.UNIT
                 elif not looked_up:
                     state.next = state_t.HEAD
                 else:
                     select.next = 1
                     state.next = state_t.V_VALUE
-            elif state == state_t.V_TAKE:
-                state.next = state_t.V_CHECK
-                if ahead == active_count:
-                    state.next = state_t.UNIT
             elif state == state_t.V_VALUE:
                 address.next = address + value_offset
                 state.next = state_t.V_HEAD

@@ -42,16 +42,16 @@ def value_gather(
 
     Ports: clk; rst; write_*: words of units, in order. select (pulse): chooses, among the oldest unit of each bank,
     those of that head, slot and block of 32 tokens that no earlier select chose; used three clocks later. free: the
-    oldest unit of all leaves. oldest_taken: some select has chosen it. start (pulse): 32 beats of channel group
-    `group` (held meanwhile): beat j, port p, byte i: channel j of the group's block p of the chosen unit whose
-    token is i in its block; strobes: those bytes, of ports 0 to last_port.
+    oldest unit of all leaves. oldest_taken: some select has chosen it, two clocks ago or before. start (pulse): 32
+    beats of channel group `group` (held meanwhile): beat j, port p, byte i: channel j of the group's block p of the
+    chosen unit whose token is i in its block; strobes: those bytes, of ports 0 to last_port.
     """
     R, P = config.rows, config.ports
     W, B = config.bus_bits, config.bus_bytes
     BANK_BITS = bits_for(R)
 
     write_bank = Signal(modbv(0)[BANK_BITS:])
-    read_bank = Signal(modbv(0)[BANK_BITS:])
+    read_bank, bank_after = [Signal(modbv(0)[BANK_BITS:]) for _ in range(2)]
     writes = Signal(intbv(0)[R:])
     frees = Signal(intbv(0)[R:])
     bank_write = [writes(i) for i in range(R)]
@@ -109,8 +109,17 @@ def value_gather(
         writes.next = 0
         if write:
             writes.next = 1 << write_bank
-        oldest_taken.next = all_taken[read_bank]
         move.next = not beat_valid or beat_ready
+
+    @always(clk.posedge)
+    def look_at_oldest():
+        oldest_taken.next = all_taken[read_bank]
+        if free:
+            oldest_taken.next = all_taken[bank_after]
+
+    @always_comb
+    def count_on():
+        bank_after.next = read_bank + 1
 
     @always(clk.posedge)
     def give_back():
@@ -128,7 +137,7 @@ def value_gather(
             if write and write_last:
                 write_bank.next = write_bank + 1
             if free:
-                read_bank.next = read_bank + 1
+                read_bank.next = bank_after
 
     @always(clk.posedge)
     def count_elements():
