@@ -42,7 +42,7 @@ STEADY = 1e-6  # cycles: groups whose costs differ by less are alike
 DRAIN = 16  # from a group's last beat to its first drain round: STAGE_WRITE, bank_full, look, hand over, grant
 RELEASE = 7  # from a drain's end until the array may fill the bank: RELEASE_DELAY, bank_release, bank_full
 QUANTISE = 40  # from a round's end to its first quantised word, beside a level of a tree for each bit of the lanes
-LOAD = 4  # from a block's last quantised word to its first weight beat, beside the words that are loaded
+LOAD = 5  # from a block's last quantised word to its first weight beat, beside the words that are loaded
 LEAVE = 3  # from an instruction's last quantised word until thread D takes the next
 LEAVE_SUMS = 4  # the same from its last round where a norm follows, which waits for the sums itself
 START = 6  # from thread D's taking an instruction to its first round
@@ -59,6 +59,7 @@ ROOM = 6  # from a beat's leaving the prefetch FIFO to the address of the burst 
 EMBED_ADDRESSES = 8  # of a row's token and position, beside their bits, one a cycle
 KV_ROW = 5  # for the cache of a row of the chip, beside the bits of its slot and group of tokens
 PORT = 5  # from a request to the write port to its first beat
+HELD = 2  # beats that wait before the write port
 OUTSTANDING = 32  # bursts that wait for their answer
 RESULT = 9  # a row's result to memory
 
@@ -161,6 +162,7 @@ class CycleModel:
         self.writes: list[tuple[float, float, float]] = []  # sessions: begin, what they cost the bus, end in the writer
         self.written = 0.0  # when all of them are answered
         self.writer = 0.0  # the KV writer is free
+        self.port = 0.0  # the write port takes its next request
         self.flushing = False  # it writes all that is there
         self.stored = 0.0  # when thread D's last round for it began
         self.cost = self.draining = 0.0  # of its session: cycles of the bus; when the memory has written what it has
@@ -465,6 +467,7 @@ class CycleModel:
         before where the writer never rested."""
         memory, begin = self.memory, self.writer
         self.cost = 0.0 if joins else memory.row_miss + 2 * memory.turnaround  # to and from writing
+        self.port = begin
         if not joins:
             self.opened, self.inside = -2, deque()
             self.draining = begin + PORT + memory.turnaround
@@ -474,6 +477,7 @@ class CycleModel:
             else:
                 self._write_values(given, unit)
             self.released.extend([self.writer] * self.rows)
+        self.writer = max(self.writer, self.port)
         self.writes.append((begin, self.cost, self.writer))
         self.waiting = []
 
@@ -495,21 +499,22 @@ class CycleModel:
         chip = self.chip
         each = chip.words + 1 if chip.words > 1 else 1
         head, within = divmod(block, given["head_blocks"])
-        self.writer += within == 0
         for slot, positions in self.slots.items():
             base = self._slot(slot) + given["layer_offset"] + head * given["head_stride"]
             for group in sorted({position // chip.group_tokens for position in positions}):
                 joined = [position for position in positions if position // chip.group_tokens == group]
                 _, scale, value_scale = self.cache.key_address(joined[0], within)
                 scales = 2 if within == 0 else 1
-                self.writer += 3 + len(joined)
+                self.writer = max(self.writer + 3 + len(joined), self.port)
                 self._burst(base + (value_scale if within == 0 else scale), scales)
-                self.writer += PORT + scales
+                self.port = self.writer + PORT + scales
+                self.writer += 1 + scales
                 for index, run in enumerate(self._runs(joined)):
+                    # A run is counted, the first one while the scales are gathered.
+                    self.writer = max(self.writer + 2 + (len(run) - 1 if index else 0), self.port)
                     self._burst(base + self.cache.key_address(run[0], within)[0], len(run))
-                    self.writer += 3 + max(each, PORT) + (len(run) - 1) * each
-                    if index:
-                        self.writer += len(run) - 1  # it is counted; the first one while the scales are gathered
+                    self.port = self.writer + max(PORT + len(run), len(run) * each + 2)
+                    self.writer = max(self.writer + 1 + len(run) * each, self.port - HELD)
 
     def _write_values(self, given: dict[str, int], head: int) -> None:
         """A head of values of all rows: a beat for each channel of a slot and a block of 32 tokens."""
@@ -519,8 +524,10 @@ class CycleModel:
             for block in sorted({position // BLOCK for position in positions}):
                 self.writer += 5
                 for group in range(ceil_div(given["head_blocks"], self.chip.ports)):
+                    self.writer = max(self.writer, self.port)
                     self._burst(base + block * BLOCK * self.chip.bus_bytes + group * given["value_stride"], BLOCK)
-                    self.writer += PORT + BLOCK + 1
+                    self.port = self.writer + PORT + BLOCK + 1
+                    self.writer = self.port - HELD
 
     def _slot(self, slot: int) -> int:
         """Address of the KV cache of a slot."""
