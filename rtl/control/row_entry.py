@@ -62,10 +62,10 @@ def row_entry(
 
     Ports: clk; rst; write, field (word of the entry), data: the host's write; read_select, read_data: the word
     `field`, one clock later, zero when not selected. run_start: clears the fault bits. check: retires the row with
-    fault SLOT where slot or position is out of bounds. fault: a result of this row is infinite or NaN. advance with
-    advance_sampled: the step's end; a faulty row retires, a row that sampled takes advance_token and moves on, and
-    retires as STOPPED or FULL. retire: a further step follows, rows that do not sample retire. faulty: any fault
-    bit. The rest is broadcast.
+    fault SLOT where slot or position has been out of bounds for a clock. fault: a result of this row is infinite or
+    NaN. advance with advance_sampled: the step's end, acts a clock later, in which advance_token still holds: a faulty
+    row retires, a row that sampled takes advance_token and moves on, and retires as STOPPED or FULL. retire: a further
+    step follows, rows that do not sample retire. faulty: any fault bit. The rest is broadcast.
     """
     S = bits_for(config.slots)
     C = bits_for(config.context)
@@ -78,18 +78,14 @@ def row_entry(
     next_position = Signal(intbv(0)[C + 1 :])
     stop_a = Signal(intbv(0)[32:])
     stop_b = Signal(intbv(0)[32:])
-    stops = Signal(bool(0))
-    out_of_bounds = Signal(bool(0))
+    # Comparisons, a clock before they count.
+    stops, ends, out_of_bounds, advance_1 = [Signal(bool(0)) for _ in range(4)]
 
     @always_comb
     def derive():
         slot.next = wide_slot[S:]
         position.next = wide_position[C:]
         faulty.next = numeric or outside
-        out_of_bounds.next = (
-            wide_slot >= SLOTS or wide_slot >= slots_used or wide_position >= CONTEXT or wide_position >= context_limit
-        )
-        stops.next = (advance_token == stop_a) or (advance_token == stop_b)
 
     @always_comb
     def count_on():
@@ -97,6 +93,15 @@ def row_entry(
         next_position.next = 0
         if wide_position < CONTEXT:
             next_position.next = wide_position + 1
+
+    @always(clk.posedge)
+    def compare():
+        out_of_bounds.next = (
+            wide_slot >= SLOTS or wide_slot >= slots_used or wide_position >= CONTEXT or wide_position >= context_limit
+        )
+        stops.next = (advance_token == stop_a) or (advance_token == stop_b)
+        ends.next = next_position >= context_limit or next_position >= CONTEXT
+        advance_1.next = advance and not rst
 
     @always(clk.posedge)
     def hold():
@@ -154,7 +159,7 @@ def row_entry(
                     active.next = 0
                 if retire and not sample:
                     active.next = 0
-                if advance:
+                if advance_1:
                     if numeric:
                         active.next = 0
                     elif advance_sampled and sample:
@@ -163,7 +168,7 @@ def row_entry(
                         if stops:
                             stopped.next = 1
                             active.next = 0
-                        if next_position >= context_limit or next_position >= CONTEXT:
+                        if ends:
                             full.next = 1
                             active.next = 0
 
