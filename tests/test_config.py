@@ -8,6 +8,7 @@ import pytest
 
 from mozg.device.verilator_build import folder_name
 from rtl.common.config import PRESETS
+from rtl.top.mozg import convert_chip
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,12 @@ def test_a_chip_with_the_name_of_a_preset_has_a_folder_of_its_own() -> None:
     names = [folder_name(chip) for chip in (PRESETS["edge"], replace(PRESETS["edge"], rows=2), PRESETS["tiny"])]
     assert names[0] == "edge" and names[2] == "tiny"
     assert names[1].startswith("edge_") and names[1] != folder_name(replace(PRESETS["edge"], rows=1))
+
+
+@pytest.mark.parametrize(
+    "fields", [{"lanes": 8}, {"rows": 8, "lanes": 16}, {"packed_multiplier": False, "lanes": 32}], ids=str
+)
+def test_chips_between_the_presets_convert(fields, tmp_path):
+    """A block that stands twice in a chip may get ports of different shapes in one of them alone."""
+    chip = convert_chip(replace(PRESETS["edge"], name="between", **fields), tmp_path)
+    assert chip.name == "mozg_between" and len(chip.files) > 100

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, always_comb, concat, instances, intbv
+from myhdl import ResetSignal, Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.clock_gate import clock_gate
 from rtl.common.config import ChipConfig
@@ -103,7 +103,7 @@ def memory_write(
     frozen = Signal(bool(0))
 
     # The engines' reset comes from afar.
-    reset = Signal(bool(0))
+    reset = ResetSignal(1, active=1, isasync=False)
 
     @always(clk.posedge)
     def take_reset():
