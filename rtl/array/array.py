@@ -82,7 +82,7 @@ def array(
     blocks, blocks_out = Stream(block_bits(config)), Stream(block_bits(config))
     request_count, block_count = [Signal(intbv(0)[3:]) for _ in range(2)]
     waiting, working, both_ready, offered = [Signal(bool(0)) for _ in range(4)]
-    take, mxfp4, weight_1, mxfp4_1, unit_1, mxfp4_2, fresh_7, operand_ready, busy, switching_1 = [
+    mxfp4, weight_1, mxfp4_1, unit_1, mxfp4_2, fresh_7, operand_ready, busy, switching, switching_1 = [
         Signal(bool(0)) for _ in range(10)
     ]
     row_valid_1, switch_1, row_valid_2, load_enable = [Signal(intbv(0)[rows:]) for _ in range(4)]
@@ -146,7 +146,7 @@ def array(
         beat_valid,
         beat_ready,
         operand_ready,
-        take,
+        switching,
         mxfp4,
         weight_1,
         row_valid_1,
@@ -174,7 +174,6 @@ def array(
     )
     path = weight_path(
         clk,
-        take,
         beat_data,
         mxfp4,
         weight_1,
@@ -202,6 +201,7 @@ def array(
         operand_scale,
         operand_fill,
         operand_full,
+        switching,
         switching_1,
         load_enable,
         load_data,

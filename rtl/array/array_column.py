@@ -60,15 +60,15 @@ def array_column(
     def scale():
         exponent = intbv(0)[11:]
         weight_scale = intbv(0)[11:]
-        if valid_4:
-            exponent[8:] = operand_scale_4
-            weight_scale[8:] = weight_scale_4
-            exponent[:] = exponent + weight_scale
-            if mxfp4_4:
-                exponent_5.next = exponent.signed() - MXFP4_OFFSET
-            else:
-                exponent_5.next = exponent.signed() - MXINT8_OFFSET
-            nan_5.next = unknown_operand_4 | unknown_weight_4
+        # Without an enable: a row is wide.
+        exponent[8:] = operand_scale_4
+        weight_scale[8:] = weight_scale_4
+        exponent[:] = exponent + weight_scale
+        if mxfp4_4:
+            exponent_5.next = exponent.signed() - MXFP4_OFFSET
+        else:
+            exponent_5.next = exponent.signed() - MXINT8_OFFSET
+        nan_5.next = unknown_operand_4 | unknown_weight_4
 
     convert = fp32_from_int(clk, rst, valid_5, total_5, exponent_5, nan_5, valid_8, value_8)
 

@@ -98,7 +98,7 @@ def array_row(
         scale_3.next = scale_2
         scale_4.next = scale_3
         unknown_operand_4.next = scale_3 == 255
-        mxfp4_3.next = mxfp4_2
+        mxfp4_3.next = mxfp4_2 & valid_2  # of this row, so that rows do not share a register far away
         mxfp4_4.next = mxfp4_3
 
     weights = [weights_2(lane_bits * (port + 1), lane_bits * port) for port in range(ports)]

@@ -16,7 +16,7 @@ def beat_sequencer(
     beat_valid,
     beat_ready,
     operand_ready,
-    take,
+    switching,
     mxfp4,
     weight_1,
     row_valid_1,
@@ -48,10 +48,10 @@ def beat_sequencer(
     from group to group, beginning with 0; one is full when the group's last sum is written.
 
     Ports: clk, rst; block: stream of k blocks (descriptors.py); beat_valid, beat_ready; operand_ready: the rows'
-    next operands are loaded; take: a beat is taken; mxfp4: of the k block. A cycle later: weight_1: it is a weight
-    beat, of output index_1; row_valid_1: for these rows; switch_1: the first of its k block (a bit a row), switching_1:
-    of any row; mxfp4_1;
-    scale_write_1: scale beat 0 or 1; unit_1: no scales; value_scale_write, _buffer, _group: it holds V scales.
+    next operands are loaded; switching: a beat is taken for which rows switch; mxfp4: of the k block.
+    A cycle later: weight_1: it is a weight beat, of output index_1; row_valid_1: for these rows; switch_1: the first of
+    its k block (a bit a row), switching_1: of any row; mxfp4_1; scale_write_1: scale beat 0 or 1; unit_1: no scales;
+    value_scale_write, _buffer, _group: it holds V scales.
     element_6, fresh_7, element_13: see array_column. bank_full, bank_release; busy: something is in the pipeline or
     claimed. Of consuming, stall_memory, stall_operand, stall_bank one is 1 in each cycle with a k block at hand.
     value_job: its weights are values.
@@ -64,6 +64,7 @@ def beat_sequencer(
 
     active, scaled, first, last, buffer_number, value_scales = [Signal(bool(0)) for _ in range(6)]
     block_end, bank, finished = [Signal(bool(0)) for _ in range(3)]
+    take = Signal(bool(0))
     taken = Signal(bool(0))  # the bank was not free a cycle ago
     # The next beat is one of weights, the first of its k block, the last: known a cycle ahead, since a beat comes late.
     weights, start, ending = [Signal(bool(0)) for _ in range(3)]
@@ -85,6 +86,7 @@ def beat_sequencer(
         able[0] = active & (not operand_wait[0]) & (not bank_wait[0])
         beat_ready.next = able[0]
         take.next = able[0] & beat_valid
+        switching.next = able[0] & beat_valid & start & any_row
         block_end.next = active & beat_valid & ending  # only a first beat waits
         consuming.next = able[0] & beat_valid
         stall_memory.next = able[0] & (not beat_valid)
@@ -148,7 +150,7 @@ def beat_sequencer(
         weight_1.next = take & weights
         row_valid_1.next = 0
         switch_1.next = 0
-        switching_1.next = take & start & any_row
+        switching_1.next = switching
         if take & weights:
             row_valid_1.next = mask
             if start:

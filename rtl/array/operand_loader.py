@@ -12,6 +12,7 @@ def operand_loader(
     rst,
     request,
     operand_full,
+    switching,
     switch_1,
     advance,
     read_enable,
@@ -32,7 +33,8 @@ def operand_loader(
     registers. A block of 32 words is loaded in 32 cycles, with no gap before the next.
 
     Ports: clk, rst; request ({clear, block, row mask}, stream): clear the block's full bit once read;
-    operand_full (a bit a block); switch_1: the rows take over what was loaded; advance: the pipeline moves;
+    operand_full (a bit a block); switch_1: the rows take over what was loaded, switching: a cycle earlier; advance:
+    the pipeline moves;
     read_enable, read_block, read_row, read_word: to the RAM; clear, clear_block: a cycle after the last read of a block
     to be emptied; load_enable (a bit a row): the RAM's output register is for this row; operand_ready: the rows can
     switch at the end of the next cycle; loading: the next block is full and on its way.
@@ -177,11 +179,14 @@ def operand_loader(
             selected_1.next = chosen
             selected_2.next = selected_1
 
-    @always_comb
+    @always_seq(clk.posedge, reset=rst)
     def enable_rows():
-        # Not by way of `advance`, which goes to all banks of the RAM.
+        """In registers, from what `deliver` and `escort` will have: the rows are wide."""
         load_enable.next = 0
-        if valid_2 & ((not loaded) | switch_1):
-            load_enable.next = selected_2
+        if valid_2 & loaded & (not switch_1):
+            if switching:
+                load_enable.next = selected_2
+        elif valid_1 & (switching | (valid_2 & (not last_2)) | ((not valid_2) & ((not loaded) | switch_1))):
+            load_enable.next = selected_1
 
     return instances()

@@ -23,6 +23,7 @@ def operand_store(
     operand_scale,
     operand_fill,
     operand_full,
+    switching,
     switch_1,
     load_enable,
     load_data,
@@ -37,7 +38,7 @@ def operand_store(
     operand_loader; operand_write with operand_block, _row, _word, _data (V bytes),
     _scale (the same with every word of a block); operand_fill: this write completes the block for all rows;
     operand_full (a bit a block, set two cycles after the fill, cleared two cycles after a request has emptied it);
-    switch_1, load_enable, load_data, load_scale, operand_ready: to the rows, loading: see operand_loader.
+    switching, switch_1, load_enable, load_data, load_scale, operand_ready: to the rows, loading: see operand_loader.
     """
     rows, words, word_end, blocks = config.rows, config.words, config.words - 1, config.operand_blocks
 
@@ -104,6 +105,7 @@ def operand_store(
         rst,
         request,
         operand_full,
+        switching,
         switch_1,
         advance,
         read_enable,

@@ -12,7 +12,6 @@ from rtl.convert import module
 @module
 def weight_path(
     clk,
-    beat_enable,
     beat_data,
     mxfp4,
     weight_1,
@@ -29,10 +28,10 @@ def weight_path(
 ):
     """Register a beat, decode its weights for the leaves' multipliers, keep scale beats.
 
-    Ports: clk; beat_enable, beat_data: a beat is taken, mxfp4: its format if it is one of weights; weight_1: it is, of
-    output index_1; mxfp4_1; scale_write_1: it is scale beat 0 or 1 (a bit each); unit_1: the block has no scales;
-    beat_1: the beat; mxfp4_2; weights_2: P x 32 decoded weights; weight_scales_4: a byte for each of 2 P columns,
-    unknown_weights_4: a bit, it is 255.
+    Ports: clk; beat_data: of a beat that may be taken, mxfp4: its format if it is one of weights. A cycle later:
+    weight_1: it was taken and is one, of output index_1; mxfp4_1; scale_write_1: it was, as scale beat 0 or 1 (a bit
+    each); unit_1: the block has no scales; beat_1: the beat. mxfp4_2; weights_2: P x 32 decoded weights;
+    weight_scales_4: a byte for each of 2 P columns, unknown_weights_4: a bit, it is 255.
     """
     ports, bits = config.ports, weight_bits(config.packed_multiplier)
     weights = [Signal(intbv(0)[bits:]) for _ in range(32 * ports)]
@@ -41,8 +40,7 @@ def weight_path(
 
     @always(clk.posedge)
     def register():
-        if beat_enable:
-            beat_1.next = beat_data
+        beat_1.next = beat_data
         mxfp4_2.next = mxfp4_1
 
     lanes = [

@@ -140,7 +140,6 @@ def uart_bridge(
     @always_comb
     def judge():
         is_register.next = operation == READ_REGISTER or operation == WRITE_REGISTER
-        outside.next = address[0] or address[32:TOP] != 0
         unused_resp.next = concat(s_axi_bresp[0], s_axi_rresp[0])
 
     @always_comb
@@ -179,6 +178,11 @@ def uart_bridge(
     @always_comb
     def send():
         sent.next = tx_valid and tx_ready
+
+    @always(clk.posedge)
+    def look():
+        # The address is there while the CRC comes.
+        outside.next = address[0] or address[32:TOP] != 0
 
     @always(clk.posedge)
     def watch():

@@ -76,6 +76,7 @@ def fifo(clk, rst, source: Stream, sink: Stream, count, depth: int, width: int, 
 
     else:
         fetch = Signal(False)
+        some, more = [Signal(False) for _ in range(2)]  # words than none, than one
         words = ram(
             clk,
             push,
@@ -92,9 +93,21 @@ def fifo(clk, rst, source: Stream, sink: Stream, count, depth: int, width: int, 
         def decide():
             # The word at the sink is one of those counted; what is left waits in the RAM.
             if sink.valid:
-                fetch.next = sink.ready and (count != 1)
+                fetch.next = sink.ready and more
             else:
-                fetch.next = count != 0
+                fetch.next = some
+
+        @always(clk.posedge)
+        def look():
+            if rst:
+                some.next = False
+                more.next = False
+            elif push and not pop:
+                some.next = True
+                more.next = count != 0
+            elif pop and not push:
+                some.next = count != 1
+                more.next = (count != 1) and (count != 2)
 
         @always(clk.posedge)
         def advance_read():

@@ -37,12 +37,13 @@ def stream_register(clk, rst, source: Stream, sink: Stream, width: int):
 
     @always(clk.posedge)
     def keep():
+        # Whatever is there, valid or not: no enable of so many flip-flops waits for source.valid.
         if sink.ready or not sink.valid:
             if held:
                 sink.payload.next = spare
-            elif source.valid:
+            else:
                 sink.payload.next = source.payload
-        if source.valid and not held:
+        if not held:
             spare.next = source.payload
 
     return instances()

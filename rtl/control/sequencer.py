@@ -113,6 +113,7 @@ def sequencer(
     sampled = Signal(bool(0))
     tokens = Signal(intbv(0)[R * 32 :])
     row = Signal(intbv(0)[R:])
+    gives = Signal(intbv(0)[R:])
     gives_token = Signal(bool(0))
     more = Signal(bool(0))
 
@@ -120,6 +121,7 @@ def sequencer(
     def rest():
         all_idle.next = stream_idle and array_idle and vector_idle and write_idle
         no_rows.next = row_active == 0
+        gives.next = row_active & row_sample & (~row_faulty)
 
     @always(clk.posedge)
     def prepare_result():
@@ -139,7 +141,7 @@ def sequencer(
             or (vector_valid and not vector_ready)
         )
         take.next = (state == state_t.FETCH) and fetch_valid and not pending and not halt
-        gives_token.next = sampled and ((row & row_active & row_sample) != 0) and ((row & row_faulty) == 0)
+        gives_token.next = sampled and (row & gives) != 0
         more.next = steps_done < steps
 
     @always_comb
@@ -193,6 +195,15 @@ def sequencer(
             tokens.next = tokens >> 32
 
     @always(clk.posedge)
+    def name_error():
+        # Whether there is one or not, which is known late.
+        error_code.next = CODE_PROGRAM_END
+        if fetch_valid:
+            error_code.next = CODE_OPCODE
+        if state == state_t.BEGIN:
+            error_code.next = CODE_NO_ROWS
+
+    @always(clk.posedge)
     def run_program():
         run_start.next = 0
         check.next = 0
@@ -207,7 +218,6 @@ def sequencer(
             result_valid.next = 0
             steps_done.next = 0
             instruction_index.next = 0
-            error_code.next = 0
         elif halt:
             state.next = state_t.IDLE
             result_valid.next = 0
@@ -221,7 +231,6 @@ def sequencer(
         elif state == state_t.BEGIN:
             if no_rows:
                 error_valid.next = 1
-                error_code.next = CODE_NO_ROWS
                 state.next = state_t.IDLE
             else:
                 idle_count.next = 0
@@ -260,11 +269,9 @@ def sequencer(
                     state.next = state_t.DRAIN
                 elif opcode == 0 or opcode > OP_ATTEND:
                     error_valid.next = 1
-                    error_code.next = CODE_OPCODE
                     state.next = state_t.IDLE
             elif fetch_end and not fetch_valid:
                 error_valid.next = 1
-                error_code.next = CODE_PROGRAM_END
                 state.next = state_t.IDLE
         elif state == state_t.DRAIN:
             idle_count.next = 0

@@ -67,12 +67,20 @@ def supervisor(
     still = Signal(intbv(0)[32:])
     expired = Signal(bool(0))
     moved = Signal(bool(0))  # progress of the clock before, which comes late
+    write_failed, read_failed, quiet = [Signal(bool(0)) for _ in range(3)]
 
     @always_comb
     def tell():
         busy.next = (state == state_t.RUN) or (state == state_t.QUIETING) or (state == state_t.RESETTING)
         failed.next = state == state_t.STOPPED
         halt.next = freeze
+
+    @always(clk.posedge)
+    def hear():
+        # The memory blocks are far away; what they tell holds until they are reset.
+        write_failed.next = write_error_valid and not engine_reset
+        read_failed.next = read_error_valid and not engine_reset
+        quiet.next = bus_quiet_read and bus_quiet_write
 
     @always(clk.posedge)
     def watch():
@@ -107,7 +115,7 @@ def supervisor(
                 done.next = 0
                 state.next = state_t.RUN
         elif state == state_t.RUN:
-            if run_error_valid or write_error_valid or read_error_valid or expired:
+            if run_error_valid or write_failed or read_failed or expired:
                 freeze.next = 1
                 ended.next = 1
                 state.next = state_t.STOPPED
@@ -115,10 +123,10 @@ def supervisor(
                 error_address.next = 0
                 if run_error_valid:
                     error_code.next = run_error_code
-                elif write_error_valid:
+                elif write_failed:
                     error_code.next = write_error_code
                     error_address.next = write_error_address
-                elif read_error_valid:
+                elif read_failed:
                     error_code.next = read_error_code
                     error_address.next = read_error_address
                 else:
@@ -129,7 +137,7 @@ def supervisor(
                 state.next = state_t.READY
         elif state == state_t.QUIETING:
             quiet_count.next = 0
-            if bus_quiet_read and bus_quiet_write:
+            if quiet:
                 quiet_count.next = quiet_count + 1
                 if quiet_count == QUIET:
                     engine_reset.next = 1

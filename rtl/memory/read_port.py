@@ -56,8 +56,8 @@ def read_port(
     A data burst goes out only when the data FIFO has room for all of it, a clock after it was offered at the earliest;
     beat_taken (pulse) gives one place back. Instruction bursts have room by construction. So rready is never low
     outside reset.
-    A response with an error drops that beat and all after it and raises error_valid (held) with the burst's
-    address; freeze drops all beats. Neither lets a new burst out; an arvalid that stands is kept (AXI).
+    A response with an error drops that beat and all data after it and raises error_valid (held) with the burst's
+    address; freeze drops all data. Neither lets a new burst out; an arvalid that stands is kept (AXI).
 
     beat, beat_tag, beat_valid: data beats, one cycle after the bus, no ready. fetch_valid: the beat is one of
     an instruction. read_beat: a beat was accepted from the bus. quiet: no burst outstanding.
@@ -74,6 +74,7 @@ def read_port(
     length = Signal(intbv(0)[credit_bits:])
     unused_bits = Signal(False)  # one ID, and EXOKAY is no error
     unused_valid = Signal(False)
+    room = Signal(False)
     free = Signal(False)
     enough = Signal(False)
     issue_burst = Signal(False)
@@ -90,6 +91,7 @@ def read_port(
 
     @always_comb
     def choose():
+        room.next = (m_axi_arready or not m_axi_arvalid) and queue_in.ready
         free.next = (m_axi_arready or not m_axi_arvalid) and queue_in.ready and not (freeze or error_valid)
         length.next = concat(intbv(0)[credit_bits - LENGTH_BITS :], burst_length)
         charge.next = concat(intbv(0)[credit_bits - LENGTH_BITS :], burst_length) + 1
@@ -97,7 +99,8 @@ def read_port(
     @always_comb
     def grant():
         issue_fetch.next = free and request_valid
-        request_ready.next = free
+        # A request taken after an error, or while frozen, is never sent.
+        request_ready.next = room
         issue_burst.next = free and enough and not request_valid
         burst_ready.next = free and enough and not request_valid
         unreserved.next = credit == depth
@@ -172,7 +175,8 @@ def read_port(
     def deliver():
         beat_tag.next = head_tag[2:]
         beat_valid.next = got_valid and (not head_tag[2]) and not drop
-        fetch_valid.next = got_valid and head_tag[2] and not drop
+        # An instruction may come when no data does any more: the sequencer has been stopped.
+        fetch_valid.next = got_valid and head_tag[2] and not got_error
 
     @always(clk.posedge)
     def watch():

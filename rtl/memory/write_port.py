@@ -62,8 +62,8 @@ def write_port(
     One request at a time: accepted, checked in three clocks, addressed, then its beats pass; the responses are not
     waited for. Address and data are offered together. It never reads and never reorders. A request outside its
     window raises error WINDOW and is not written; a bad response raises WRITE_RESPONSE; after either, nothing more
-    is accepted. While freeze is high no burst begins, and what is left of a burst that was addressed goes out
-    without strobes. Two beats wait for wready at most, so beat_ready comes from registers.
+    is accepted. While freeze is high no burst begins, what is left of a burst that was addressed goes out without
+    strobes, and beats that come are dropped. Two beats wait for wready at most, so beat_ready comes from registers.
 
     Ports: clk; rst; freeze; request_*: address (its part within a beat is ignored), beats, window (base) and size
     of the window, kv: counts for kv_quiet; beat_*: the request's beats, in order; quiet, kv_quiet: no request is under
@@ -93,7 +93,7 @@ def write_port(
     part = Signal(intbv(0)[6:])
     room = Signal(intbv(0)[ROOM_BITS:])
     beats_now = Signal(intbv(0)[6:])
-    idle, take = [Signal(bool(0)) for _ in range(2)]
+    take = Signal(bool(0))
     load = Signal(bool(0))
     open_burst = Signal(bool(0))
     unused_inputs = Signal(intbv(0)[ADDRESS_BITS + 3 :])
@@ -126,8 +126,7 @@ def write_port(
 
     @always_comb
     def decide():
-        idle.next = (state == state_t.IDLE) and not freeze and not error_valid
-        take.next = idle and request_valid
+        take.next = (state == state_t.IDLE) and request_valid
         beats_now.next = left
         if room < concat(intbv(0)[2:], left):
             beats_now.next = room[6:]
@@ -144,10 +143,11 @@ def write_port(
 
     @always_comb
     def offer():
-        # Not a matter of request_valid: who asks decides by this what to do next.
-        request_ready.next = idle
+        # A matter of the state alone, for who asks decides by this what to do next. What is taken after an error, or
+        # while frozen, comes to nothing in SPLIT.
+        request_ready.next = state == state_t.IDLE
         # Not a matter of beat_valid, which comes late and would go round.
-        beat_ready.next = (state == state_t.PASS) and not spare_valid and not freeze
+        beat_ready.next = (state == state_t.PASS) and not spare_valid
         event_write_beat.next = m_axi_wvalid and m_axi_wready
         # A request whose burst is not yet opened may have handed all its beats over.
         quiet.next = (state == state_t.IDLE) and outstanding == 0

@@ -460,6 +460,12 @@ def lanes(
         width=wide,
         read_stages=2,
     )
+    parameter_data_1 = Signal(intbv(0)[wide:])
+
+    @always(beat_clk.posedge)
+    def hold_parameter():
+        parameter_data_1.next = parameter_data
+
     ring_a = parameter_ring(
         beat_clk,
         rst,
@@ -469,7 +475,7 @@ def lanes(
         drain_word_1,
         ring_a_address_1,
         ring_a_write,
-        parameter_data,
+        parameter_data_1,
         ring_a_ready,
         ring_a_read,
         ring_a_read_address,
@@ -486,7 +492,7 @@ def lanes(
         drain_word_1,
         ring_b_address_1,
         ring_b_write,
-        parameter_data,
+        parameter_data_1,
         ring_b_ready,
         ring_b_read,
         ring_b_read_address,
@@ -514,15 +520,22 @@ def lanes(
         beat_clk, rst, table_valid, parameter_data, table_ready, table_write, table_address, table_data, config
     )
 
-    # Noise: keys at age 2, hash at 10.
+    # Noise: keys with the index at age 2, hash at 10.
     keys = Signal(intbv(0)[32 * rows :])
-    key_2 = Signal(intbv(0)[32:])
+    keys_at, keys_of_index = [Signal(intbv(0)[32 * rows :]) for _ in range(2)]
+    seed_2 = Signal(intbv(0)[32:])
     hashing = Signal(intbv(0)[8:])  # beats of age 2 to 9 that hash
     hashed = Signal(intbv(0)[7:])
-    index_parts_2 = [part(word_2, layout, "index_block")] + ([piece(word_2, layout, "word")] if words > 1 else [])
-    index_2 = ConcatSignal(Constant(intbv(0)[11:]), *index_parts_2, Constant(intbv(0)[lane_bits:]))
+    index_parts_1 = [part(word_1, layout, "index_block")] + ([piece(word_1, layout, "word")] if words > 1 else [])
+    index_1 = ConcatSignal(Constant(intbv(0)[11:]), *index_parts_1, Constant(intbv(0)[lane_bits:]))
+    index_for_rows = ConcatSignal(*[index_1] * rows) if rows > 1 else index_1
     numbers = [Constant(intbv(k)[32:]) for k in range(lane_count)]
     noise_10 = [Signal(intbv(0)[32:]) for _ in range(lane_count)]
+
+    @always_comb
+    def join_index():
+        keys_at.next = index_for_rows
+        keys_of_index.next = keys ^ keys_at
 
     @always_comb
     def hash_ages():
@@ -538,8 +551,8 @@ def lanes(
             hash_10.next = hashing[7]
 
     row_keys = row_key(clk, rst, row_greedy, row_position, row_seed, keys, config)
-    choose_key = pick(beat_clk, valid(1), keys, row_1, key_2, rows, 32)
-    hashes = [noise_hash(beat_clk, hashing, key_2, index_2, numbers[k], noise_10[k]) for k in range(lane_count)]
+    choose_key = pick(beat_clk, valid(1), keys_of_index, row_1, seed_2, rows, 32)
+    hashes = [noise_hash(beat_clk, hashing, seed_2, numbers[k], noise_10[k]) for k in range(lane_count)]
 
     # Row scalars: read at age 3 for 4, at 12 for 13.
     scalar_in_2, operand_2 = part(word_2, layout, "scalar_in"), part(word_2, layout, "scalar_operand")

@@ -13,18 +13,18 @@ LATENCY = STEPS + 2
 
 
 @module
-def noise_hash(clk, enable, key, index, number, noise):
-    """noise = (2n + 1) * 2^-24, n the top 23 bits of mix(key ^ (index + number)), LATENCY cycles after enable[0].
+def noise_hash(clk, enable, seed, number, noise):
+    """noise = (2n + 1) * 2^-24, n the top 23 bits of mix(seed ^ number), LATENCY cycles after enable[0].
 
-    enable (LATENCY bits, one a stage), key, index (32 bits: token id of lane 0, a multiple of the lanes), number
-    (32 bits: this lane); noise (32 bits, FP32).
+    enable (LATENCY bits, one a stage), seed (32 bits: the row's key ^ the token id of lane 0, which is a multiple of
+    the lanes), number (32 bits: this lane); noise (32 bits, FP32).
     """
     start = Signal(intbv(0)[32:])
     wires = [Signal(intbv(0)[32:]) for _ in range(STEPS)]
 
     @always_comb
     def combine():
-        start.next = key ^ (index | number)
+        start.next = seed ^ number
 
     chain = [start, *wires]
     steps = [mix_step(clk, enable(k), chain[k], chain[k + 1], k) for k in range(STEPS)]

@@ -42,10 +42,9 @@ def parameter_ring(
 
     free: free_blocks blocks of 32 leave; the base of the reader moves at once, the room is given to the stream
     timing.FREE_DELAY cycles later, since beats under way may still read it. address = base + block * (32 / V) + word,
-    combinational, of the base in this cycle. write (only with ready), write_data; read, read_address, read_data (2
-    cycles later); available: words from the base on that have arrived (a bit more than an address). block has as
-    many bits as the ring has blocks, free_blocks one more; what leaves in
-    this cycle is not counted.
+    combinational, of the base in this cycle. write (only with ready), write_data (a cycle later); read, read_address,
+    read_data (2 cycles later); available: words from the base on that have arrived (a bit more than an address). block
+    has as many bits as the ring has blocks, free_blocks one more; what leaves in this cycle is not counted.
     """
     bits = ring_bits(config)
     depth = 1 << bits
@@ -56,6 +55,8 @@ def parameter_ring(
     leaving, gone = Signal(intbv(0)[bits + 1 :]), Signal(intbv(0)[bits + 1 :])
     entering = Signal(intbv(0)[bits + 1 :])
     flow = Signal(intbv(0)[timing.FREE_DELAY :])
+    # The RAM is far from what counts its words, and is written a cycle later: long before one is read.
+    write_1, write_at_1 = Signal(bool(0)), Signal(intbv(0)[bits:])
     if word_bits:
         offset = ConcatSignal(block, word)
         free_words = ConcatSignal(free_blocks, Constant(intbv(0)[word_bits:]))
@@ -99,10 +100,15 @@ def parameter_ring(
             occupied.next = occupied + entering - gone
             arrived.next = arrived + entering - leaving
 
+    @always(clk.posedge)
+    def hold_write():
+        write_1.next = write and not rst
+        write_at_1.next = write_at
+
     words = ram(
         clk,
-        write,
-        write_at,
+        write_1,
+        write_at_1,
         write_data,
         read,
         read_address,

@@ -61,7 +61,16 @@ def reduce(
         end_valid.next = valid_in and block_end
         tag.next = concat(first, scalar, row)
 
-    over_lanes = sum_tree(clk, rst, valid_in, x, valids[0], sums[0], lanes)
+    valid_1 = Signal(False)
+    x_1 = Signal(intbv(0)[32 * lanes :])
+
+    @always(clk.posedge)
+    def hold():
+        valid_1.next = valid_in and not rst
+        if valid_in:
+            x_1.next = x
+
+    over_lanes = sum_tree(clk, rst, valid_1, x_1, valids[0], sums[0], lanes)
     in_time = [sum_pairs(clk, rst, valids[k], sums[k], valids[k + 1], sums[k + 1]) for k in range(block_levels)]
     total_valid, total = valids[block_levels], sums[block_levels]
     ends = Signal(intbv(0)[depth + 4 :])

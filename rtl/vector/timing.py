@@ -26,7 +26,7 @@ VALUE_SCALE_READ = REDUCE - 2 - RAM_STAGES
 LATE = 29  # late fields of the control word come out of their delay
 FREE_DELAY = ADD3_READ + 2  # a freed ring word may still be read so long by beats that were issued before
 
-SUM_TREE = 25  # five levels of additions, over lanes or in time
+SUM_TREE = 26  # five levels of additions, over lanes or in time, and a register before them
 SUM_BUSY = SUM_TREE + 5 - (SOURCE_DATA - 1)  # cycles after REDUCE in which a beat that reads the sum must not enter
 ISSUE_DELAY = 4  # cycles in which the issue logic has no beat ready after it saw a busy flag fall
 EXPONENT_OFFSET = 256  # exponent steps travel with this offset

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always_comb, concat, instances, intbv
+from myhdl import ResetSignal, Signal, always, always_comb, concat, instances, intbv
 
 from rtl.common.config import ChipConfig
 from rtl.common.isa import FIELDS
@@ -132,6 +132,13 @@ def vector(
     def join_parameters():
         parameters_in.payload.next = concat(parameter_tag, parameter_data)
 
+    # The lanes lie far apart: they see a reset a clock after the threads, which give no beat then.
+    lanes_rst = ResetSignal(1, active=1, isasync=False)
+
+    @always(clk.posedge)
+    def pass_reset():
+        lanes_rst.next = rst
+
     threads = issue(
         clk,
         rst,
@@ -172,7 +179,7 @@ def vector(
     )
     datapath = lanes(
         clk=clk,
-        rst=rst,
+        rst=lanes_rst,
         control_valid=control_valid,
         control=control,
         constant_a=constant_a,

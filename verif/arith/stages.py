@@ -161,16 +161,16 @@ def hash_noise(clk, rst, valid_in, key, token, valid_out, noise):
     """noise_hash of a row's key and a token id, whose lowest bit is the lane's number."""
     ages = Signal(intbv(0)[LATENCY:])
     enable = Signal(intbv(0)[LATENCY:])
-    first, number = [Signal(intbv(0)[32:]) for _ in range(2)]
+    seed, number = [Signal(intbv(0)[32:]) for _ in range(2)]
 
     aging = age(clk, rst, valid_in, ages, LATENCY)
 
     @always_comb
     def split():
-        first.next = concat(token[32:1], "0")
+        seed.next = key ^ concat(token[32:1], "0")
         number.next = concat(intbv(0)[31:], token[0])
         enable.next = concat(ages[LATENCY - 1 :], valid_in)
         valid_out.next = ages[LATENCY - 1]
 
-    unit = noise_hash(clk, enable, key, first, number, noise)
+    unit = noise_hash(clk, enable, seed, number, noise)
     return instances()
