@@ -27,6 +27,7 @@ from verif.synth.designs import OUT, Design, Module, find, ulx3s
 from verif.synth.multipliers import take_in_registers
 from verif.synth.nextpnr import Routed
 from verif.synth.options import megahertz, seed
+from verif.synth.refine import Result, refine
 from verif.synth.tables import table
 from verif.synth.yosys import SynthesisError, relative
 
@@ -195,6 +196,14 @@ def path_report(design: Design, netlist: dict, megahertz: float) -> str:
     return f"{title}{period:.1f} ns; the longest\n{table(('from', 'to', 'cells', 'ns', 'alike'), rows)}"
 
 
+def refined_report(result: Result, megahertz: float) -> str:
+    """What moves after placement made of its longest paths."""
+    return (
+        f"placed, by estimate: {result.before:.1f} ns, {result.late_before:,} registers and RAMs later than "
+        f"{1000 / megahertz:.1f}; {result.moves:,} moves: {result.after:.1f} ns, {result.late_after:,}"
+    )
+
+
 def clock_report(design: Design, routed: Routed, grade: int) -> str:
     """What packing took of the device, the routed clock, and the path that limits it, cell by cell."""
     shares = []
@@ -299,6 +308,11 @@ def place(options: argparse.Namespace) -> None:
     if setup:
         block_rams.spread(netlist, nextpnr.place(*settings), options.device)
         write_netlist(netlist, design.top, file)
+        placed = nextpnr.place(*settings)
+        print(refined_report(refine(placed, 1000 / options.clock), options.clock), flush=True)
+        nextpnr.keep_open(placed)
+        write_netlist(placed, design.top, file)
+        settings = (*settings[:6], f"{nextpnr.AS_PLACED} {options.nextpnr}", options.speed)
     routed = nextpnr.route(*settings)
     print(clock_report(design, routed, options.speed))
     if setup:

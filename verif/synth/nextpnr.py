@@ -15,6 +15,8 @@ from verif.synth.yosys import SynthesisError, relative
 SPEED_GRADES = (6, 7, 8)  # the ULX3S has the slowest
 PACKAGE = "CABGA381"  # of the ULX3S
 ROOMY_PACKAGE = {"25k": "CABGA381", "45k": "CABGA381", "85k": "CABGA756"}  # out of context: pins for wide ports
+AS_PLACED = "--no-pack --no-place"  # of a netlist that keep_open made of what place gave
+LOGIC = ("TRELLIS_COMB", "TRELLIS_FF", "TRELLIS_RAMW")
 SITES = {"TRELLIS_COMB": "LUT4", "TRELLIS_FF": "flip-flops", "MULT18X18D": "multipliers", "DP16KD": "block RAMs"}
 
 
@@ -81,6 +83,16 @@ def place(
     modules = json.loads(file.read_text())["modules"]
     file.unlink()
     return modules[next(iter(modules))]
+
+
+def keep_open(placed: dict) -> None:
+    """Mark, in place, the inputs that nothing drives: nextpnr ties those of a multiplier or a RAM to the constant that
+    its kind needs, but forgets those that its JSON only names. Open they are ones on the device, a reset's too."""
+    for cell in placed["cells"].values():
+        if cell["type"] not in LOGIC:
+            for port, way in cell["port_directions"].items():
+                if way == "input" and not cell["connections"].get(port):
+                    cell["connections"][port] = ["x"]
 
 
 def route(

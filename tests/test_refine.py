@@ -1,0 +1,161 @@
+"""Moves after placement: shorter paths, legal places, and a placement that nextpnr routes."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from tests.test_synth import FOLDER, PINS, needs_nextpnr, written
+from verif.synth import fpga, nextpnr
+from verif.synth.paths import CLOCK_TO_OUTPUT, LUT, SETUP
+from verif.synth.refine import Placement, refine, wire
+
+OUTPUTS = ("F", "FCO", "Q")
+
+
+def cell(kind: str, bel: str, parameters: dict | None = None, **nets: int) -> dict:
+    ways = {port: "output" if port in OUTPUTS else "input" for port in nets}
+    connections = {port: [net] for port, net in nets.items()}
+    attributes = {"NEXTPNR_BEL": bel}
+    return {
+        "type": kind,
+        "attributes": attributes,
+        "parameters": parameters or {},
+        "port_directions": ways,
+        "connections": connections,
+    }
+
+
+def detour(**more: dict) -> dict:
+    """Two flip-flops in a tile and its neighbour, and the LUT between them at the other end of the device."""
+    cells = {
+        "first": cell("TRELLIS_FF", "X2/Y2/SLICEA.FF0", Q=1),
+        "lut": cell("TRELLIS_COMB", "X60/Y40/SLICED.K1", A=1, F=2),
+        "last": cell("TRELLIS_FF", "X3/Y2/SLICEA.FF0", M=2),
+    }
+    return {"cells": cells | more}
+
+
+def places(placed: dict) -> dict[str, str]:
+    return {name: body["attributes"]["NEXTPNR_BEL"] for name, body in placed["cells"].items()}
+
+
+def test_a_lut_far_from_its_registers_comes_back():
+    placed = detour()
+    logic = CLOCK_TO_OUTPUT["TRELLIS_FF"] + LUT + SETUP
+    assert Placement(placed).time(5.0) == pytest.approx(logic + wire((2, 2), (60, 40)) + wire((60, 40), (3, 2)))
+    result = refine(placed, 5.0)
+    assert places(placed)["lut"] in {f"X{x}/Y2/SLICE{s}.K{k}" for x in (2, 3) for s in "ABCD" for k in "01"}
+    assert (result.moves, result.late_before, result.late_after) == (1, 1, 0)
+    assert result.after == pytest.approx(logic + wire((2, 2), (3, 2)) + wire((2, 2), (2, 2)))
+
+
+def test_what_is_early_stays():
+    placed = detour()
+    before = places(placed)
+    assert refine(placed, 30.0).moves == 0 and places(placed) == before
+
+
+def test_a_lut_takes_no_place_that_is_taken_or_beside_a_carry():
+    full = {
+        f"{kind}{x}{s}": cell("TRELLIS_COMB", f"X{x}/Y2/SLICE{s}.K0", {"MODE": kind} if kind else {})
+        for x in (2, 3)
+        for s, kind in zip("ABCD", ("CCU2", "DPRAM", "RAMW_BLOCK", ""), strict=True)
+    }
+    placed = detour(**full)
+    refine(placed, 5.0)
+    assert places(placed)["lut"] in ("X2/Y2/SLICED.K1", "X3/Y2/SLICED.K1")
+
+
+def test_a_flip_flop_goes_beside_one_of_its_enable():
+    cells = detour(
+        inner=cell("TRELLIS_FF", "X60/Y40/SLICED.FF1", {"SD": "1 "}, DI=2, CE=9, Q=3),
+        after=cell("TRELLIS_FF", "X3/Y2/SLICEB.FF0", M=3),
+        alike=cell("TRELLIS_FF", "X3/Y2/SLICEC.FF0", CE=9),
+    )
+    del cells["cells"]["last"]
+    refine(cells, 5.0)
+    found = places(cells)
+    assert (found["lut"], found["inner"]) == ("X3/Y2/SLICEC.K1", "X3/Y2/SLICEC.FF1")
+
+
+# Carries, distributed and block RAM, a multiplier, enables, resets, and logic between.
+MIXTURE = """module top (input wire clk, input wire d, output reg q);
+reg [63:0] line;
+reg [15:0] count, other;
+reg [7:0] store [0:15], word;
+reg [35:0] block [0:511], of_block;
+reg signed [17:0] a, b;
+reg signed [35:0] product;
+always @(posedge clk) begin
+    line <= {line[62:0], d};
+    if (line[3]) count <= count + line[31:16];
+    if (line[4] & line[9] & line[60]) other <= other ^ (count & line[47:32]) ^ {16{^line[20:10]}};
+    if (line[5]) store[line[9:6]] <= other[7:0] ^ count[15:8];
+    word <= store[count[3:0]];
+    if (line[11]) block[count[8:0]] <= {other, product[19:0]};
+    of_block <= block[line[20:12]];
+    if (line[1]) a <= line[33:16];
+    if (line[2]) b <= of_block[17:0];
+    if (line[6]) product <= a * b;
+    if (line[7]) q <= 0;
+    else q <= ^word ^ ^other ^ ^(line[63:50] & count[13:0]) ^ ^product ^ ^of_block;
+end
+endmodule
+"""
+
+
+def settings_of(configuration: str) -> Counter[tuple[str, str]]:
+    """Everything that nextpnr sets in the tiles, but wires, and inputs of LUTs, which the router exchanges."""
+    found: Counter[tuple[str, str]] = Counter()
+    tile = ""
+    for line in configuration.splitlines():
+        if line.startswith(".tile"):
+            tile = line
+        elif line and not re.match(r"arc:|word: SLICE..K..INIT|enum: SLICE.\.[ABCD].MUX", line):
+            found[tile, line] += 1
+    return found
+
+
+def other_tiles(settings: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+    """Those of pins, multipliers, RAMs and clocks."""
+    return Counter({key: count for key, count in settings.items() if "PLC2" not in key[0]})
+
+
+def slices(settings: Counter[tuple[str, str]]) -> Counter[str]:
+    """Those of LUTs and flip-flops, wherever they lie."""
+    found: Counter[str] = Counter()
+    for (tile, line), count in settings.items():
+        if "PLC2" in tile and "SLICE" in line and "MODE LOGIC" not in line:
+            found[re.sub(r"SLICE.|REG.|INJECT1_.", "", line)] += count
+    return found
+
+
+@needs_nextpnr
+def test_nextpnr_routes_what_was_moved():
+    folder = FOLDER / "mixture"
+    netlist = fpga.synthesise(written("mixture", top=MIXTURE), folder)
+    file = fpga.for_device(netlist, "top", folder, "25k")
+    settings = (file, folder / "top", "25k", 50, 1, PINS)
+    configuration = folder / "top.config"
+    nextpnr.route(*settings)
+    at_once = settings_of(configuration.read_text())
+    placed = nextpnr.place(*settings)
+
+    # Read again it is the same: among others every open input of the multiplier is tied as before.
+    nextpnr.keep_open(placed)
+    fpga.write_netlist(placed, "top", file)
+    nextpnr.route(*settings, nextpnr.AS_PLACED)
+    assert settings_of(configuration.read_text()) == at_once
+    assert any("MULT18" in line for _, line in at_once) and any("EBR" in line for _, line in at_once)
+
+    before = places(placed)
+    result = refine(placed, 1.0)
+    after = places(placed)
+    assert result.moves > 10 and len({*after.values()}) == len(after) and before != after
+    fpga.write_netlist(placed, "top", file)
+    routed = nextpnr.route(*settings, nextpnr.AS_PLACED)
+    assert routed.aim == 50 and routed.used["MULT18X18D"] == (1, 28)
+    moved = settings_of(configuration.read_text())
+    assert other_tiles(moved) == other_tiles(at_once) and slices(moved) == slices(at_once)
+    assert nextpnr.pack_bitstream(folder / "top").stat().st_size > 1000
