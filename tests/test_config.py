@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -51,3 +52,6 @@ def test_chips_between_the_presets_convert(fields, tmp_path):
     """A block that stands twice in a chip may get ports of different shapes in one of them alone."""
     chip = convert_chip(replace(PRESETS["edge"], name="between", **fields), tmp_path)
     assert chip.name == "mozg_between" and len(chip.files) > 100
+    command = ["iverilog", "-g2001", "-Wall", "-t", "null", "-s", chip.name, *map(str, chip.files)]
+    compiled = subprocess.run(command, capture_output=True, text=True)
+    assert (compiled.returncode, compiled.stderr) == (0, "")

@@ -1,14 +1,14 @@
 """Moves after placement: shorter paths, legal places, and a placement that nextpnr routes."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 
 from tests.test_synth import FOLDER, PINS, needs_nextpnr, written
 from verif.synth import fpga, nextpnr
 from verif.synth.paths import CLOCK_TO_OUTPUT, LUT, SETUP
-from verif.synth.refine import Placement, refine, wire
+from verif.synth.refine import CONTROL, CONTROL_NETS, Placement, refine, wire
 
 OUTPUTS = ("F", "FCO", "Q")
 
@@ -87,6 +87,7 @@ reg [7:0] store [0:15], word;
 reg [35:0] block [0:511], of_block;
 reg signed [17:0] a, b;
 reg signed [35:0] product;
+reg [11:0] cleared, preset;
 always @(posedge clk) begin
     line <= {line[62:0], d};
     if (line[3]) count <= count + line[31:16];
@@ -98,23 +99,50 @@ always @(posedge clk) begin
     if (line[1]) a <= line[33:16];
     if (line[2]) b <= of_block[17:0];
     if (line[6]) product <= a * b;
-    if (line[7]) q <= 0;
-    else q <= ^word ^ ^other ^ ^(line[63:50] & count[13:0]) ^ ^product ^ ^of_block;
+    if (line[7]) cleared <= 0;
+    else if (line[8]) cleared <= cleared + line[23:12];
+    if (line[10]) preset <= 12'hfff;
+    else preset <= {preset[10:0], ^cleared} ^ count[11:0];
+    q <= ^word ^ ^other ^ ^(line[63:50] & count[13:0]) ^ ^product ^ ^of_block ^ ^preset;
 end
 endmodule
 """
 
 
 def settings_of(configuration: str) -> Counter[tuple[str, str]]:
-    """Everything that nextpnr sets in the tiles, but wires, and inputs of LUTs, which the router exchanges."""
+    """Everything that nextpnr sets in the tiles, but wires, and what its router exchanges: inputs of LUTs, and which of
+    a tile's two clocks, resets and enables is which."""
     found: Counter[tuple[str, str]] = Counter()
     tile = ""
     for line in configuration.splitlines():
         if line.startswith(".tile"):
             tile = line
         elif line and not re.match(r"arc:|word: SLICE..K..INIT|enum: SLICE.\.[ABCD].MUX", line):
-            found[tile, line] += 1
+            found[tile, re.sub(r"(CLK|LSR|CE)[0-3]", r"\1", line)] += 1
     return found
+
+
+def unlawful(placed: dict) -> list[str]:
+    """Flip-flops beside others of another control set, without the LUT that they take the output of, or in a tile
+    with more than two clocks, resets or enables."""
+    sets, tiles, wrong = {}, defaultdict(set), []
+    luts = {body["connections"]["F"][0]: name for name, body in placed["cells"].items() if body["connections"].get("F")}
+    for name, body in placed["cells"].items():
+        if body["type"] == "TRELLIS_FF":
+            bel, nets = body["attributes"]["NEXTPNR_BEL"], body["connections"]
+            control = [(port, *nets.get(port, [])) for port in CONTROL_NETS]
+            control += [(key, body["parameters"].get(key)) for key in CONTROL if key != "REGSET"]
+            tile, slice_, _ = re.match(r"(X\d+/Y\d+)/(SLICE.)\.FF(.)", bel).groups()
+            tiles[tile].update(pair for pair in control if pair[0] in CONTROL_NETS and len(pair) > 1)
+            if sets.setdefault((tile, slice_), control) != control:
+                wrong.append(f"{name}: control set")
+            if body["parameters"]["SD"].strip() == "1" and nets["DI"]:
+                lut = placed["cells"][luts[nets["DI"][0]]]
+                if lut["attributes"]["NEXTPNR_BEL"] != bel.replace("FF", "K"):
+                    wrong.append(f"{name}: LUT elsewhere")
+    for tile, found in tiles.items():
+        wrong += [f"{tile}: {port}" for port in CONTROL_NETS if sum(pair[0] == port for pair in found) > 2]
+    return wrong
 
 
 def other_tiles(settings: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
@@ -146,13 +174,15 @@ def test_nextpnr_routes_what_was_moved():
     nextpnr.keep_open(placed)
     fpga.write_netlist(placed, "top", file)
     nextpnr.route(*settings, nextpnr.AS_PLACED)
-    assert settings_of(configuration.read_text()) == at_once
+    assert set(settings_of(configuration.read_text())) == set(at_once)
     assert any("MULT18" in line for _, line in at_once) and any("EBR" in line for _, line in at_once)
 
     before = places(placed)
     result = refine(placed, 1.0)
     after = places(placed)
     assert result.moves > 10 and len({*after.values()}) == len(after) and before != after
+    resets = sum(bool(body["connections"].get("LSR")) for body in placed["cells"].values())
+    assert resets >= 24 and unlawful(placed) == []
     fpga.write_netlist(placed, "top", file)
     routed = nextpnr.route(*settings, nextpnr.AS_PLACED)
     assert routed.aim == 50 and routed.used["MULT18X18D"] == (1, 28)

@@ -51,7 +51,7 @@ def supervisor(
     A run is busy from start_request until finished or the first error. An error freezes everything until
     reset_request; of errors in one clock the sequencer's counts, then the write side's, then the read side's, then
     the watchdog. start_request is ignored unless the machine is idle without an error. reset_request acts at any
-    time: it freezes, waits until the bus has been quiet for QUIET clocks, pulses engine_reset and clears the
+    time: it freezes, waits until the bus has been quiet for QUIET clocks, raises engine_reset for two and clears the
     status; meanwhile the machine is busy.
 
     Ports: clk; rst; start_request, reset_request (pulses), watchdog (clocks, 0: off); start (pulse to the
@@ -143,7 +143,9 @@ def supervisor(
                     engine_reset.next = 1
                     state.next = state_t.RESETTING
         elif state == state_t.RESETTING:
-            # Engines see their reset in this clock; the error outputs of the memory blocks are gone after it.
+            # Engines see their reset in two clocks, as some blocks in them do a clock later, so that nothing that one
+            # of these gives meanwhile is taken. The error outputs of the memory blocks are gone after it.
+            engine_reset.next = quiet_count == QUIET + 1
             quiet_count.next = quiet_count + 1
             done.next = 0
             error_code.next = 0

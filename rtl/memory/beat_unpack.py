@@ -68,15 +68,29 @@ def beat_unpack(
             beat_ready.next = (left == 0) or (parameter_ready and (left == 1))
 
         @always(clk.posedge)
-        def shift():
+        def count():
             if rst:
                 left.next = 0
             elif beat_valid and beat_ready:
-                held.next = beat
                 parameter_tag.next = beat_tag
                 left.next = parts
             elif parameter_ready and (left != 0):
-                held.next[bus - word :] = held[bus:word]
                 left.next = left - 1
+
+        if parts > 1:
+
+            @always(clk.posedge)
+            def shift():
+                if beat_valid and beat_ready:
+                    held.next = beat
+                elif parameter_ready and (left != 0):
+                    held.next[bus - word :] = held[bus:word]
+
+        else:
+
+            @always(clk.posedge)
+            def keep():
+                if beat_valid and beat_ready:
+                    held.next = beat
 
     return instances()

@@ -56,7 +56,7 @@ def read_port(
     A data burst goes out only when the data FIFO has room for all of it, a clock after it was offered at the earliest;
     beat_taken (pulse) gives one place back. Instruction bursts have room by construction. So rready is never low
     outside reset.
-    A response with an error drops that beat and all data after it and raises error_valid (held) with the burst's
+    A response with an error drops that beat and all after it and raises error_valid (held) with the burst's
     address; freeze drops all data. Neither lets a new burst out; an arvalid that stands is kept (AXI).
 
     beat, beat_tag, beat_valid: data beats, one cycle after the bus, no ready. fetch_valid: the beat is one of
@@ -175,8 +175,8 @@ def read_port(
     def deliver():
         beat_tag.next = head_tag[2:]
         beat_valid.next = got_valid and (not head_tag[2]) and not drop
-        # An instruction may come when no data does any more: the sequencer has been stopped.
-        fetch_valid.next = got_valid and head_tag[2] and not got_error
+        # An instruction may come while frozen, when no data does: the sequencer takes none then.
+        fetch_valid.next = got_valid and head_tag[2] and not (got_error or error_valid)
 
     @always(clk.posedge)
     def watch():
