@@ -338,6 +338,7 @@ async def recover(tb: TB) -> None:
     tb.engines.quiet = True
     assert await tb.wait_end() == 0
     assert tb.engines.resets == before + 1 and int(tb.dut.freeze.value) == 0
+    assert tb.engines.last_reset == 2
     assert await tb.read("error") == 0 and await tb.read("steps") == 1
     tb.engines.stuck = False
     tb.engines.program = some_program(tb.rng)

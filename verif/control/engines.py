@@ -127,6 +127,8 @@ class Engines:
     results: list[tuple[int, int]] = field(default_factory=list)
     passes: list[list[tuple[int, int, int]]] = field(default_factory=list)
     resets: int = 0
+    reset_clocks: int = 0  # of a reset that lasts
+    last_reset: int = 0  # clocks
     fetched: int = -1
     counts: dict[str, int] = field(default_factory=dict)
     events: bool = False
@@ -215,9 +217,11 @@ class Engines:
         if int(dut.rst.value):
             return
         if int(dut.engine_reset.value):
-            self.resets += 1
+            self.resets += self.reset_clocks == 0
+            self.reset_clocks += 1
             self.forget()
             return
+        self.last_reset, self.reset_clocks = self.reset_clocks or self.last_reset, 0
         if int(dut.busy.value):
             for name in EVENTS:
                 self.counts[name] = self.counts.get(name, 0) + int(getattr(dut, f"event_{name}").value)
