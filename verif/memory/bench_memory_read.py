@@ -413,14 +413,20 @@ async def freeze_drains_the_bus(dut):
         await play(world, [matmul(rng, machine)])
 
 
+def instructions_at(machine: Machine, count: int) -> list[int]:
+    """What the memory holds from the program's base on, 64 bytes each."""
+    width = machine.chip.bus_bytes
+    return [
+        sum(content(at + part, width) << 8 * part for part in range(0, 64, width))
+        for at in range(machine.program_base, machine.program_base + 64 * count, 64)
+    ]
+
+
 @cocotb.test()
 async def fetch_gives_the_program_in_order_and_its_end(dut):
     rng = seed_of("fetch")
     machine = a_machine(rng, program_base=0x1000_0FC0, program_size=64 * 37 + 63)
-    program = [
-        sum(content(at + part, machine.chip.bus_bytes) << 8 * part for part in range(0, 64, machine.chip.bus_bytes))
-        for at in range(machine.program_base, machine.program_base + 64 * 37, 64)
-    ]
+    program = instructions_at(machine, 37)
     world = await begin(dut, machine, Manner(fetch_ready=0.4), rng)
     await world.run(50)
     assert not world.fetches and not world.fetch_end
@@ -442,6 +448,20 @@ async def fetch_gives_the_program_in_order_and_its_end(dut):
     assert not world.fetch_end
     await world.run_until(lambda: world.fetch_end)
     assert world.fetched == program
+
+
+@cocotb.test()
+async def no_instruction_is_given_behind_a_response_with_an_error(dut):
+    rng = seed_of("fetch error")
+    machine = a_machine(rng, program_base=0x1_0000, program_size=64 * 24)
+    program = instructions_at(machine, 24)
+    world = await begin(dut, machine, Manner(fetch_ready=1.0), rng)
+    world.bad_addresses = {machine.program_base + 64 * 9}
+    world.start_fetch = True
+    await world.run_until(lambda: world.error)
+    assert int(dut.error_code.value) == ErrorCode.READ_RESPONSE
+    await world.run(300)  # nobody freezes it
+    assert world.fetched == program[: len(world.fetched)] and len(world.fetched) <= 9
 
 
 @cocotb.test()
