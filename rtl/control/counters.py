@@ -19,12 +19,13 @@ def counters(clk, rst, clear, busy, events, counting, cause, access_read, access
     """One counter for each name in registers.COUNTERS; they count only while busy.
 
     Ports: clk; rst; clear (pulse); busy; events: a bit for each counter behind the causes; counting, cause: see
-    cycle_cause; `cycles` counts the clocks of counting. access_read, access_word (6 bits; held for two clocks):
+    cycle_cause; `cycles` counts the clocks of counting. access_read, access_word (6 bits; held for three clocks):
     2 * counter + (1 for the high word); read_data: that word, two clocks later.
     """
     event_bits = Signal(intbv(0)[EVENT_COUNT:])
     bits = [event_bits(i) for i in range(EVENT_COUNT)]
     cycles, event_0, event_1, event_2, event_3 = [Signal(intbv(0)[64:]) for _ in range(5)]
+    index = Signal(intbv(0)[5:])
     number = Signal(intbv(0)[CAUSE_BITS:])
     clear_bank = Signal(bool(0))
     of_cause = Signal(intbv(0)[WIDTH:])
@@ -40,7 +41,7 @@ def counters(clk, rst, clear, busy, events, counting, cause, access_read, access
     @always_comb
     def address_bank():
         clear_bank.next = rst or clear
-        number.next = access_word[1 + CAUSE_BITS : 1]
+        number.next = index[CAUSE_BITS:]
 
     @always(clk.posedge)
     def gate():
@@ -50,16 +51,17 @@ def counters(clk, rst, clear, busy, events, counting, cause, access_read, access
 
     @always(clk.posedge)
     def choose():
+        index.next = access_word[6:1]
         if access_read:
-            if access_word[6:1] == 0:
+            if index == 0:
                 chosen.next = cycles
-            elif access_word[6:1] < FIRST_EVENT:
+            elif index < FIRST_EVENT:
                 chosen.next = concat(intbv(0)[64 - WIDTH :], of_cause)
-            elif access_word[6:1] == FIRST_EVENT:
+            elif index == FIRST_EVENT:
                 chosen.next = event_0
-            elif access_word[6:1] == FIRST_EVENT + 1:
+            elif index == FIRST_EVENT + 1:
                 chosen.next = event_1
-            elif access_word[6:1] == FIRST_EVENT + 2:
+            elif index == FIRST_EVENT + 2:
                 chosen.next = event_2
             else:
                 chosen.next = event_3

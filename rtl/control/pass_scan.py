@@ -42,7 +42,7 @@ def pass_scan(
     tokens = Signal(intbv(0)[C + 1 :])
     actives = Signal(intbv(0)[R:])
     slots = Signal(intbv(0)[R * S :])
-    positions = Signal(intbv(0)[R * C :])
+    positions = Signal(intbv(0)[R * C :])  # of the rows behind the one presented
     any_hit = Signal(bool(0))
 
     hits = [Signal(bool(0)) for _ in range(R)]
@@ -80,7 +80,6 @@ def pass_scan(
     def present():
         valid.next = scanning and actives[0]
         slot.next = slots[S:]
-        tokens.next = positions[C:] + 1
         any_hit.next = all_hits != 0
         pass_mask.next = all_masks
         pass_slot.next = all_slots
@@ -96,12 +95,14 @@ def pass_scan(
             row.next = 1
             actives.next = row_active
             slots.next = row_slot
-            positions.next = row_position
+            positions.next = row_position >> C
+            tokens.next = row_position[C:] + 1
         elif scanning:
             row.next = concat(row[R - 1 :], False)
             actives.next = actives >> 1
             slots.next = slots >> S
             positions.next = positions >> C
+            tokens.next = positions[C:] + 1
             if row == LAST:
                 scanning.next = 0
                 done.next = 1

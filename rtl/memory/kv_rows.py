@@ -31,6 +31,7 @@ def kv_rows(
     group_base,
     slot,
     position,
+    lane_after,
     config: ChipConfig,
 ):
     """Computes addresses once an instruction, one row after another, by shifting and adding; then looks them up.
@@ -41,8 +42,8 @@ def kv_rows(
     Ports: clk; rst; start (pulse; takes about rows * (bits of a slot + bits of a group) clocks; ready is low
     meanwhile); registers and fields of the instruction, held from start on; rows. active_count: rows that are
     active. joins, follows (R + 1 bits, bit k for the active row number k): it has the slot and the group of tokens
-    of the one before; its key even lies in the beat behind. lookup_row -> window, group_base, slot, position: a clock
-    later.
+    of the one before; its key even lies in the beat behind. lookup_row -> window, group_base, slot, position,
+    lane_after (6 bits; position % 32 + 1): a clock later.
     """
     R = config.rows
     S = bits_for(config.slots)
@@ -51,7 +52,8 @@ def kv_rows(
     TOKEN_BITS = bits_for(config.group_tokens)
     GROUP_TOKENS = config.group_tokens
     GROUP_BITS = max(1, C - TOKEN_BITS)
-    WIDTH = 2 * ADDRESS_BITS + S + C
+    PLACE_BITS = 2 * ADDRESS_BITS + S + C
+    WIDTH = PLACE_BITS + 6
     LAST = R - 1
     NUMBER_BITS = bits_for(R)
 
@@ -70,6 +72,7 @@ def kv_rows(
     store = Signal(bool(0))
     group_beats = Signal(intbv(0)[14:])
     always_read = Signal(bool(0))
+    after = Signal(intbv(0)[6:])
     number = Signal(intbv(0)[NUMBER_BITS:])  # of this row among the active ones
     slot_before = Signal(intbv(0)[S:])
     position_before = Signal(intbv(0)[C:])
@@ -83,11 +86,13 @@ def kv_rows(
     def assemble():
         always_read.next = 1
         store.next = state == state_t.STORE
-        entry.next = concat(positions[C:], slots[S:], address, own_window)
+        after.next = concat(intbv(0)[1:], positions[5:]) + 1
+        entry.next = concat(after, positions[C:], slots[S:], address, own_window)
         window.next = found[ADDRESS_BITS:]
         group_base.next = found[2 * ADDRESS_BITS : ADDRESS_BITS]
         slot.next = found[2 * ADDRESS_BITS + S : 2 * ADDRESS_BITS]
-        position.next = found[WIDTH : 2 * ADDRESS_BITS + S]
+        position.next = found[PLACE_BITS : 2 * ADDRESS_BITS + S]
+        lane_after.next = found[WIDTH:PLACE_BITS]
 
     @always_comb
     def measure():

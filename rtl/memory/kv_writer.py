@@ -213,6 +213,7 @@ def kv_writer(
         group_base,
         slot,
         position,
+        lane_after,
         config,
     )
     gather = value_gather(
@@ -268,7 +269,6 @@ def kv_writer(
         word_in.payload.next = kv_data
         word_in.valid.next = kv_valid and not kv_value
         lane.next = position[LANE_BITS:]
-        lane_after.next = concat(intbv(0)[1:], position[5:]) + 1
         rows_of_round.next = concat(intbv(0)[COUNT_BITS - ROWS_BITS :], active_count)
         three_rounds.next = concat(intbv(0)[COUNT_BITS - ROWS_BITS - 2 :], active_count, False) + concat(
             intbv(0)[COUNT_BITS - ROWS_BITS - 1 :], active_count

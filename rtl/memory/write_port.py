@@ -67,8 +67,8 @@ def write_port(
 
     Ports: clk; rst; freeze; request_*: address (its part within a beat is ignored), beats, window (base) and size
     of the window, kv: counts for kv_quiet; beat_*: the request's beats, in order; quiet, kv_quiet: no request is under
-    way and every burst, every KV burst, is answered; error_*: held until rst; event_write_beat; m_axi_*: AXI4, one ID,
-    INCR.
+    way and every burst, every KV burst, is answered; error_*: held until rst, code and address mean nothing without
+    error_valid; event_write_beat; m_axi_*: AXI4, one ID, INCR.
     """
     W = config.bus_bits
     B = config.bus_bytes
@@ -270,16 +270,17 @@ def write_port(
     def judge():
         if rst:
             error_valid.next = 0
-            error_code.next = 0
-            error_address.next = 0
-        elif not error_valid:
+        elif (answered and m_axi_bresp[1]) or ((state == state_t.JUDGE) and (below or extent > size)):
+            error_valid.next = 1
+
+    @always(clk.posedge)
+    def tell_error():
+        # What an error would be: whether it is one comes late.
+        if not error_valid:
+            error_code.next = CODE_WINDOW
+            error_address.next = address
             if answered and m_axi_bresp[1]:
-                error_valid.next = 1
                 error_code.next = CODE_WRITE_RESPONSE
                 error_address.next = oldest[ADDRESS_BITS:]
-            elif (state == state_t.JUDGE) and (below or extent > size):
-                error_valid.next = 1
-                error_code.next = CODE_WINDOW
-                error_address.next = address
 
     return instances()

@@ -25,9 +25,10 @@ def exponent_shift(clk, enable, x, shift, special, negate, y):
         if enable:
             exponent[:] = concat("00", x[31:23]) + concat("0", shift)
             magnitude[:] = concat(exponent[8:], x[23:])
-            if (x[31:23] == 0) | (exponent <= 256):
+            # exponent <= 256 and exponent >= 511, without a second carry chain behind the sum's.
+            if (x[31:23] == 0) | ((exponent[10:8] == 0) | (exponent == 256)):
                 magnitude[:] = 0
-            if (x[31:23] == 255) | (exponent >= 511):
+            if (x[31:23] == 255) | ((exponent[9] == 1) | (exponent == 511)):
                 if x[31:23] != 0:
                     magnitude[:] = concat("1111111100000000000000000000000")
             if special == SPECIAL_NAN:
