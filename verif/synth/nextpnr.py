@@ -17,6 +17,8 @@ PACKAGE = "CABGA381"  # of the ULX3S
 ROOMY_PACKAGE = {"25k": "CABGA381", "45k": "CABGA381", "85k": "CABGA756"}  # out of context: pins for wide ports
 AS_PLACED = "--no-pack --no-place"  # of a netlist that keep_open made of what place gave
 LOGIC = ("TRELLIS_COMB", "TRELLIS_FF", "TRELLIS_RAMW")
+CLOCK_BUFFER = "DCCA"
+INTERCONNECT = re.compile(r"\(INTERCONNECT \S+ (\S+)/(\w+) \(\d+:\d+:(\d+)\)")  # to an input, in ps; slowest last
 SITES = {"TRELLIS_COMB": "LUT4", "TRELLIS_FF": "flip-flops", "MULT18X18D": "multipliers", "DP16KD": "block RAMs"}
 
 
@@ -83,6 +85,28 @@ def place(
     modules = json.loads(file.read_text())["modules"]
     file.unlink()
     return modules[next(iter(modules))]
+
+
+def kept(stem: Path) -> str:
+    """Options that make route keep what read_back reads."""
+    return f"--write {relative(stem)}.json --sdf {relative(stem)}.sdf"
+
+
+def read_back(stem: Path) -> tuple[dict, dict[tuple[str, str], float]]:
+    """The top of the netlist after routing, cells with their NEXTPNR_BEL, nets but clocks with their ROUTING; the ns
+    of the wire to each input, by cell and port."""
+    netlist, delays = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.sdf")
+    modules = json.loads(netlist.read_text())["modules"]
+    found = {
+        (re.sub(r"\\(.)", r"\1", cell), port): int(picoseconds) / 1000
+        for cell, port, picoseconds in INTERCONNECT.findall(delays.read_text())
+    }
+    top = modules[next(iter(modules))]
+    clocks = {cell["connections"]["CLKO"][0] for cell in top["cells"].values() if cell["type"] == CLOCK_BUFFER}
+    for net in top["netnames"].values():
+        if net["bits"][0] in clocks:
+            del net["attributes"]["ROUTING"]  # nextpnr routes them anew
+    return top, found
 
 
 def keep_open(placed: dict) -> None:

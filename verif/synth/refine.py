@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
 from verif.synth.paths import CARRY, CARRY_IN, CLOCK_TO_OUTPUT, LUT, PRODUCT, REGISTERED_RAM, SETUP, SUM
 
-TILE = 0.08  # ns a tile of a wire, beyond the first five each way; about what a routed one takes
-CLOSE = 0.1  # within a tile
+# ns of a wire: within a tile, to the next one without the tile, and a tile of the first FAR and of further ones. Between
+# the fastest tenth and the middle of what nextpnr's router made of such wires.
+CLOSE, START, TILE, FAR_TILE = 0.4, 0.55, 0.095, 0.05
+FAR = 10
 GAIN = 0.1  # a move that gains less is none
 PASSES = 6  # more of them move next to nothing
 SEARCH = 300  # tiles looked at for a move
@@ -26,10 +29,12 @@ SLICES = "ABCD"
 PLACE = re.compile(r"X(\d+)/Y(\d+)/(?:SLICE([A-D])\.(K|FF)([01])$)?")
 CONTROL = ("CLKMUX", "LSRMUX", "CEMUX", "GSR", "SRMODE", "REGSET")  # of a flip-flop
 CONTROL_NETS = ("CLK", "LSR", "CE")
+SHARED = {"CLK": ("CLKMUX",), "LSR": ("LSRMUX", "SRMODE")}  # by the flip-flops of a tile
 FACTORS = re.compile(r"[AB]\d+$")
 
 Tile = tuple[int, int]  # column, row
 Site = tuple[int, int, str, str]  # column, row, slice, 0 or 1 in it
+Input = tuple[str, str]  # a cell, a port
 Group = tuple[str | None, str | None]  # a LUT, a flip-flop
 
 
@@ -48,11 +53,9 @@ class Cell:
 
 
 def wire(a: Tile, b: Tile) -> float:
-    """ns from a tile to another, in the shape that nextpnr predicts (its ECP5 architecture, predictDelay)."""
-    x, y = abs(a[0] - b[0]), abs(a[1] - b[1])
-    if not x and not y:
-        return CLOSE
-    return TILE * (3 + x + y + min(x, 5) + min(y, 5))
+    """ns from a tile to another."""
+    tiles = abs(a[0] - b[0]) + abs(a[1] - b[1])
+    return START + TILE * min(tiles, FAR) + FAR_TILE * max(tiles - FAR, 0) if tiles else CLOSE
 
 
 @dataclass
@@ -109,8 +112,9 @@ class Result:
 class Placement:
     """The top of nextpnr's JSON after placement, with times in ns; see refine."""
 
-    def __init__(self, module: dict):
-        self.netlist = module["cells"]
+    def __init__(self, module: dict, routed: Mapping[Input, float] | None = None):
+        self.netlist, self.routed = module["cells"], dict(routed or {})
+        self.moved: set[str] = set()
         self.cells: dict[str, Cell] = {}
         self.driver: dict[int, tuple[str, str]] = {}
         self.sinks: dict[int, list[tuple[str, str]]] = defaultdict(list)
@@ -176,6 +180,8 @@ class Placement:
         """ns of the wire from an output to an input."""
         if port == "FCI" or (port == "DI" and self.cells[sink].inner):
             return 0.0
+        if (sink, port) in self.routed:
+            return self.routed[sink, port]
         return wire(self.cells[source].at, self.cells[sink].at)
 
     def _order(self) -> list[str]:
@@ -309,17 +315,40 @@ class Placement:
             for site, other in zip(both, reversed(both), strict=True):
                 if lut and (site, "K") in self.taken:
                     continue
-                if register:
-                    beside = self.taken.get((other, "FF"))
-                    if (site, "FF") in self.taken or not beside or self.control[beside] != self.control[register]:
-                        continue
+                if register and ((site, "FF") in self.taken or not self._fits(register, other)):
+                    continue
                 return site
         return None
+
+    def _fits(self, register: str, other: Site) -> bool:
+        """A flip-flop can lie in a slice: it shares all control with the one at the other place, or, without one, clock
+        and reset with those of the tile. (A tile has an enable for each slice, but two clocks and two resets.)"""
+        beside = self.taken.get((other, "FF"))
+        if beside:
+            return self.control[beside] == self.control[register]
+        column, row = other[:2]
+        for letter, half in product(SLICES, "01"):
+            name = self.taken.get(((column, row, letter, half), "FF"))
+            for port, settings in SHARED.items():
+                sets = [self._shared(cell, port, settings) for cell in (name, register) if cell]
+                if all(sets) and len(set(sets)) > 1:
+                    return False
+        return True
+
+    def _shared(self, name: str, port: str, settings: tuple[str, ...]) -> tuple | None:
+        """The net of a flip-flop's clock or reset with its settings, None without one."""
+        body = self.netlist[name]
+        net = body["connections"].get(port)
+        return (net[0], *(body["parameters"].get(key) for key in settings)) if net else None
 
     def move(self, group: Group, site: Site) -> None:
         for name, part in zip(group, ("K", "FF"), strict=True):
             if name is not None:
                 cell = self.cells[name]
+                ends = [(name, port) for port, _ in cell.inputs]
+                for end in ends + [end for _, net in cell.outputs for end in self.sinks[net]]:
+                    self.routed.pop(end, None)
+                self.moved.add(name)
                 del self.taken[cell.site, part]
                 self.taken[site, part] = name
                 cell.site, cell.at = site, site[:2]
@@ -334,7 +363,7 @@ class Placement:
         xs, ys = sorted(x for x, _ in corners), sorted(y for _, y in corners)
         left, right, top, bottom = xs[0] - AROUND, xs[-1] + AROUND, ys[0] - AROUND, ys[-1] + AROUND
         step = max(1, round(((right - left + 1) * (bottom - top + 1) / SEARCH) ** 0.5))
-        found, best = None, (wires.slack(at, self.period) + GAIN, 0)
+        found, best = None, (self._left(group) + GAIN, 0)
         for tile in product(range(left, right + 1, step), range(top, bottom + 1, step)):
             site = self.free(group, tile) if tile in self.tiles and tile != at else None
             if site:
@@ -368,12 +397,14 @@ class Placement:
         return found
 
 
-def refine(placed: dict, period: float) -> Result:
+def refine(placed: dict, period: float, routed: Mapping[Input, float] | None = None) -> Result:
     """Shorten what is longer than the period (ns) in a placement, in place.
 
-    placed: the top of nextpnr's JSON after placement; only the NEXTPNR_BEL of cells change.
+    placed: the top of nextpnr's JSON after placement, or after routing; then routed has the ns of the wire to each
+    input. Only the NEXTPNR_BEL of cells change, and the ROUTING of nets whose driver moves goes: of other nets nextpnr
+    forgets by itself what leads to where a cell was.
     """
-    placement = Placement(placed)
+    placement = Placement(placed, routed)
     before, late_before = placement.time(period), placement.late()
     moves, after = 0, before
     for _ in range(PASSES):
@@ -381,4 +412,8 @@ def refine(placed: dict, period: float) -> Result:
         moves, after = moves + count, placement.time(period)
         if not count:
             break
+    drivers = {net for name in placement.moved for _, net in placement.cells[name].outputs}
+    for net in placed.get("netnames", {}).values():
+        if net["bits"][0] in drivers:
+            net["attributes"].pop("ROUTING", None)
     return Result(moves, before, after, late_before, placement.late())
