@@ -170,7 +170,8 @@ def ecp5_cells(design, folder):
 def test_a_fifo_on_an_ecp5_is_distributed_ram():
     design = find("fifo", "edge")
     used = {use.source: use for use in fpga.uses(design, ecp5_cells(design, "fpga"))}
-    assert sum(use.flip_flops for use in used.values()) == 21  # three counters, two flags, two hand-shake bits, the word offered
+    # Three counters, two flags, two hand-shake bits, the word offered.
+    assert sum(use.flip_flops for use in used.values()) == 21
     ram = used["rtl/common/ram.py"]
     assert (ram.distributed, ram.block_rams) == (2, 0) and ram.luts >= 12
     assert "of 83,640 LUT4" in fpga.report(design, list(used.values()), "85k")

@@ -16,8 +16,8 @@ from itertools import product
 
 from verif.synth.paths import CARRY, CARRY_IN, CLOCK_TO_OUTPUT, LUT, PRODUCT, REGISTERED_RAM, SETUP, SUM
 
-# ns of a wire: within a tile, to the next one without the tile, and a tile of the first FAR and of further ones. Between
-# the fastest tenth and the middle of what nextpnr's router made of such wires.
+# ns of a wire: within a tile; out of it, and a tile of the first FAR and of further ones. Between the fastest tenth and
+# the middle of what nextpnr's router made of such wires.
 CLOSE, START, TILE, FAR_TILE = 0.4, 0.55, 0.095, 0.05
 FAR = 10
 GAIN = 0.1  # a move that gains less is none
