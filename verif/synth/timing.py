@@ -15,7 +15,7 @@ from verif.synth.liberty import Library
 from verif.synth.mapping import Mapped
 from verif.synth.yosys import SynthesisError, relative
 
-RESETS = ("engine_reset",)  # registers that reset others: like the port rst, they need a tree
+RESETS = ("engine_reset", "lanes_rst")  # registers that reset others: like the port rst, they need a tree
 PATHS = 200_000  # end points asked for; more than any chip has
 LATE_PATHS = 500  # late paths of which every module is looked at; of others, both ends
 
