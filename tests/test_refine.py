@@ -9,6 +9,7 @@ from tests.test_synth import FOLDER, PINS, needs_nextpnr, written
 from verif.synth import fpga, nextpnr
 from verif.synth.paths import CLOCK_TO_OUTPUT, LUT, SETUP
 from verif.synth.refine import CONTROL, CONTROL_NETS, Placement, refine, wire
+from verif.synth.yosys import SynthesisError
 
 OUTPUTS = ("F", "FCO", "Q")
 
@@ -260,3 +261,25 @@ def test_what_is_late_by_its_routed_wires_moves_and_is_routed_again_alone():
     assert rounds == nextpnr.read_log((folder / "routed.log").read_text()) and rounds.megahertz > megahertz
     assert slices(settings_of((folder / "routed.config").read_text())) == slices(before)
     assert not list(folder.glob("*_round*"))
+
+
+def test_what_was_routed_stays_when_a_round_fails(monkeypatch, capsys):
+    folder = FOLDER / "failing_round"
+    folder.mkdir(parents=True, exist_ok=True)
+    placed = detour()
+    placed["netnames"] = {"lut_output": {"bits": [2], "attributes": {"ROUTING": ""}}}
+    first = nextpnr.Routed(80.0, 100.0, (), {})
+
+    def route(netlist, stem, *settings):
+        if stem.name.endswith("_round1"):
+            raise SynthesisError("nextpnr refuses this")
+        for suffix in ("log", "config"):
+            stem.with_name(f"{stem.name}.{suffix}").write_text(f"{suffix} of {stem.name}")
+        return first
+
+    monkeypatch.setattr(nextpnr, "route", route)
+    monkeypatch.setattr(nextpnr, "read_back", lambda stem: (placed, {}))
+    settings = (folder / "top.json", folder / "routed", "25k", 100, 1, PINS, nextpnr.AS_PLACED, 6)
+    assert fpga.route_in_rounds(placed, "top", 200, settings) == first
+    assert (folder / "routed.config").read_text() == "config of routed_round0"
+    assert "nextpnr refuses this; what was routed before stays" in capsys.readouterr().out

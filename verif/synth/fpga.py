@@ -51,7 +51,7 @@ FLIP_FLOPS = (
 
 WHOLE_CHIP = "--placer static"  # wires of edge are 13 % shorter than with nextpnr's default
 ROUTING = 0.07  # of the period: what moves leave for detours of wires
-ROUNDS = 6  # of moves after routing
+ROUNDS = 3  # of moves after routing
 TIGHTER = 0.2  # ns
 FAMILIES = 10  # of paths, in the report before placement
 
@@ -140,7 +140,13 @@ def route_in_rounds(placed: dict, top: str, megahertz: float, settings: tuple) -
         at = stem.with_name(f"{stem.name}_round{i}")
         nextpnr.keep_open(placed)
         write_netlist(placed, top, file)
-        routed = nextpnr.route(file, at, device, aim, seed + i, pins, f"{options} {nextpnr.kept(at)}", grade)
+        try:
+            routed = nextpnr.route(file, at, device, aim, seed + i, pins, f"{options} {nextpnr.kept(at)}", grade)
+        except SynthesisError as error:
+            if best is None:
+                raise
+            print(f"{error}; what was routed before stays", flush=True)
+            break
         if best is None or routed.megahertz > best.megahertz:
             best, best_at, failed = routed, at, 0
         else:
