@@ -257,7 +257,7 @@ def test_what_is_late_by_its_routed_wires_moves_and_is_routed_again_alone():
     assert 0 < some < arcs / 4 and broken(placed) == []
     assert other_tiles(moved) == other_tiles(before) and slices(moved) == slices(before)
 
-    rounds = fpga.route_in_rounds(placed, "top", 1000 / period, (*settings, nextpnr.AS_PLACED, 6))
+    rounds = fpga.route_in_rounds(placed, "top", 1000 / period, 3, (*settings, nextpnr.AS_PLACED, 6))
     assert rounds == nextpnr.read_log((folder / "routed.log").read_text()) and rounds.megahertz > megahertz
     assert slices(settings_of((folder / "routed.config").read_text())) == slices(before)
     assert not list(folder.glob("*_round*"))
@@ -280,6 +280,6 @@ def test_what_was_routed_stays_when_a_round_fails(monkeypatch, capsys):
     monkeypatch.setattr(nextpnr, "route", route)
     monkeypatch.setattr(nextpnr, "read_back", lambda stem: (placed, {}))
     settings = (folder / "top.json", folder / "routed", "25k", 100, 1, PINS, nextpnr.AS_PLACED, 6)
-    assert fpga.route_in_rounds(placed, "top", 200, settings) == first
+    assert fpga.route_in_rounds(placed, "top", 200, 3, settings) == first
     assert (folder / "routed.config").read_text() == "config of routed_round0"
     assert "nextpnr refuses this; what was routed before stays" in capsys.readouterr().out

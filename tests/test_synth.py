@@ -309,6 +309,8 @@ def test_references_of_the_costs_are_mapped(library):
         (fpga, ["fp32_add", "--clock", "nan"], "is no clock"),
         (fpga, ["fp32_add", "--board-clock", "-3"], "is no clock"),
         (fpga, ["fp32_add", "--seed", "-1"], "is no seed"),
+        (fpga, ["--rounds", "101"], "'101' is no number of rounds: expected 0 to 100"),
+        (fpga, ["fp32_add", "--rounds", "1"], "--rounds is for the board: leave the block out, and --xilinx"),
         (asic, ["fp32_add", "--liberty", "x", "--clock", "inf"], "is no clock"),
         (costs, ["--row-only"], "need --liberty"),
         (costs, ["--clocks"], "need --liberty"),

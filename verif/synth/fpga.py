@@ -26,7 +26,7 @@ from verif.synth import block_rams, nextpnr, paths, yosys
 from verif.synth.designs import OUT, Design, Module, find, ulx3s
 from verif.synth.multipliers import take_in_registers
 from verif.synth.nextpnr import Routed
-from verif.synth.options import megahertz, seed
+from verif.synth.options import megahertz, rounds, seed
 from verif.synth.refine import Result, refine
 from verif.synth.tables import table
 from verif.synth.yosys import SynthesisError, relative
@@ -51,8 +51,7 @@ FLIP_FLOPS = (
 
 WHOLE_CHIP = "--placer static"  # wires of edge are 13 % shorter than with nextpnr's default
 ROUTING = 0.07  # of the period: what moves leave for detours of wires
-ROUNDS = 3  # of moves after routing
-TIGHTER = 0.2  # ns
+TIGHTER = 0.2  # ns that a round behind one without gain takes off the period
 FAMILIES = 10  # of paths, in the report before placement
 
 CELLS = "TRELLIS_FF|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|DP16KD|TRELLIS_DPR16X4"  # in names that Yosys makes
@@ -128,20 +127,22 @@ def write_netlist(netlist: dict, top: str, file: Path) -> None:
     file.write_text(json.dumps({"creator": yosys.version(), "modules": {top: netlist}}))
 
 
-def route_in_rounds(placed: dict, top: str, megahertz: float, settings: tuple) -> Routed:
+def route_in_rounds(placed: dict, top: str, megahertz: float, rounds: int, settings: tuple) -> Routed:
     """Route a placement; while the clock is missed, move cells on what is late by the delays of routed wires, and route
-    again what moved and what that pushes away. settings: nextpnr.route's; the best round's log and configuration stay.
+    again what moved and what that pushes away, at most so many rounds. settings: nextpnr.route's; the best round's log
+    and configuration stay.
 
     A round begins with the best before it; behind one that was no better, at another seed and with a shorter period.
     """
     file, stem, device, aim, seed, pins, options, grade = settings
     best, best_at, failed = None, stem, 0
-    for i in range(ROUNDS + 1):
+    for i in range(rounds + 1):
         at = stem.with_name(f"{stem.name}_round{i}")
         nextpnr.keep_open(placed)
         write_netlist(placed, top, file)
         try:
-            routed = nextpnr.route(file, at, device, aim, seed + i, pins, f"{options} {nextpnr.kept(at)}", grade)
+            more = f"{options} {nextpnr.kept(at)}" if rounds else options
+            routed = nextpnr.route(file, at, device, aim, seed + i, pins, more, grade)
         except SynthesisError as error:
             if best is None:
                 raise
@@ -151,7 +152,7 @@ def route_in_rounds(placed: dict, top: str, megahertz: float, settings: tuple) -
             best, best_at, failed = routed, at, 0
         else:
             failed += 1
-        if routed.megahertz >= megahertz or i == ROUNDS:
+        if routed.megahertz >= megahertz or i == rounds:
             break
         placed, delays = nextpnr.read_back(best_at)
         period = 1000 / megahertz - failed * TIGHTER
@@ -311,9 +312,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--board-clock", type=megahertz, default=ULX3S.clock_khz / 1000, help="MHz of the board")
     parser.add_argument("--seed", type=seed, default=1, help="of the placement")
     parser.add_argument("--nextpnr", default="", help="further options of nextpnr, in one word")
+    parser.add_argument(
+        "--rounds",
+        type=rounds,
+        default=0,
+        help="of moves after routing a board, while the clock is missed, each up to as long as routing (default: 0)",
+    )
     parser.add_argument("--no-route", action="store_true", help="stop after synthesis")
     parser.add_argument("--xilinx", action="store_true", help="cells by synth_xilinx instead")
     options = parser.parse_args(arguments)
+    if options.rounds and (options.block or options.xilinx):
+        parser.error("--rounds is for the board: leave the block out, and --xilinx")
     start = time.monotonic()
     try:
         place(options)
@@ -354,7 +363,7 @@ def place(options: argparse.Namespace) -> None:
         period = 1000 / options.clock * (1 - ROUTING)
         print(refined_report("placed, by estimate", refine(placed, period), period), flush=True)
         settings = (*settings[:6], f"{nextpnr.AS_PLACED} {options.nextpnr}", options.speed)
-        routed = route_in_rounds(placed, design.top, options.clock, settings)
+        routed = route_in_rounds(placed, design.top, options.clock, options.rounds, settings)
     else:
         routed = nextpnr.route(*settings)
     print(clock_report(design, routed, options.speed))
