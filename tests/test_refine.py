@@ -263,23 +263,38 @@ def test_what_is_late_by_its_routed_wires_moves_and_is_routed_again_alone():
     assert not list(folder.glob("*_round*"))
 
 
-def test_what_was_routed_stays_when_a_round_fails(monkeypatch, capsys):
-    folder = FOLDER / "failing_round"
+@pytest.mark.parametrize(
+    "rounds, best", [(0, "routed"), (1, "routed_round1"), (3, "routed_round1"), (5, "routed_round4")]
+)
+def test_each_round_begins_with_the_best_and_the_best_stays(rounds, best, monkeypatch, capsys):
+    """Clocks of 80, 90, 85, 88 and 95 MHz, then nextpnr refuses."""
+    folder = FOLDER / f"rounds_{rounds}"
     folder.mkdir(parents=True, exist_ok=True)
-    placed = detour()
-    placed["netnames"] = {"lut_output": {"bits": [2], "attributes": {"ROUTING": ""}}}
-    first = nextpnr.Routed(80.0, 100.0, (), {})
+    clocks, seeds, begun = [80.0, 90.0, 85.0, 88.0, 95.0], [], []
 
-    def route(netlist, stem, *settings):
-        if stem.name.endswith("_round1"):
+    def route(netlist, stem, device, megahertz, seed, *settings):
+        seeds.append(seed)
+        if len(seeds) > len(clocks):
             raise SynthesisError("nextpnr refuses this")
-        for suffix in ("log", "config"):
+        for suffix in ("log", "config", "json", "sdf"):
             stem.with_name(f"{stem.name}.{suffix}").write_text(f"{suffix} of {stem.name}")
-        return first
+        return nextpnr.Routed(clocks[len(seeds) - 1], 100.0, (), {})
+
+    def read_back(stem):
+        begun.append((stem.name, stem.with_name(f"{stem.name}.json").read_text()))
+        return detour() | {"netnames": {}}, {}
 
     monkeypatch.setattr(nextpnr, "route", route)
-    monkeypatch.setattr(nextpnr, "read_back", lambda stem: (placed, {}))
-    settings = (folder / "top.json", folder / "routed", "25k", 100, 1, PINS, nextpnr.AS_PLACED, 6)
-    assert fpga.route_in_rounds(placed, "top", 200, 3, settings) == first
-    assert (folder / "routed.config").read_text() == "config of routed_round0"
-    assert "nextpnr refuses this; what was routed before stays" in capsys.readouterr().out
+    monkeypatch.setattr(nextpnr, "read_back", read_back)
+    settings = (folder / "top.json", folder / "routed", "25k", 100, 7, PINS, nextpnr.AS_PLACED, 6)
+    assert fpga.route_in_rounds(detour(), "top", 200, rounds, settings).megahertz == max(clocks[: rounds + 1])
+    assert seeds == list(range(7, 8 + rounds))
+    names = ["routed", "routed_round1", "routed_round1", "routed_round1", "routed_round4"][:rounds]
+    assert begun == [(name, f"json of {name}") for name in names]
+    assert (folder / "routed.config").read_text() == f"config of {best}"
+    assert {file.name for file in folder.iterdir()} == {"top.json", "routed.log", "routed.config"}
+    told = capsys.readouterr().out
+    assert ("nextpnr refuses this; what was routed before stays" in told) == (rounds == 5)
+    assert [period in told for period in ("later than 5.0", "later than 4.8", "later than 4.6")] == [
+        rounds > 0, rounds > 2, rounds > 3
+    ]  # fmt: skip

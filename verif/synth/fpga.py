@@ -137,7 +137,7 @@ def route_in_rounds(placed: dict, top: str, megahertz: float, rounds: int, setti
     file, stem, device, aim, seed, pins, options, grade = settings
     best, best_at, failed = None, stem, 0
     for i in range(rounds + 1):
-        at = stem.with_name(f"{stem.name}_round{i}")
+        at = stem.with_name(f"{stem.name}_round{i}") if i else stem
         nextpnr.keep_open(placed)
         write_netlist(placed, top, file)
         try:
@@ -161,10 +161,12 @@ def route_in_rounds(placed: dict, top: str, megahertz: float, rounds: int, setti
         print(refined_report(f"routed, {routed.megahertz:.1f} MHz{told}", result, period), flush=True)
         if not result.moves:
             break
-    for suffix in ("log", "config"):
-        best_at.with_name(f"{best_at.name}.{suffix}").replace(stem.with_name(f"{stem.name}.{suffix}"))
-    for left in stem.parent.glob(f"{stem.name}_round*"):
-        left.unlink()
+    if best_at != stem:
+        for suffix in ("log", "config"):
+            best_at.with_name(f"{best_at.name}.{suffix}").replace(stem.with_name(f"{stem.name}.{suffix}"))
+    read = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("json", "sdf")]
+    for left in [*stem.parent.glob(f"{stem.name}_round*"), *read]:
+        left.unlink(missing_ok=True)
     return best
 
 
@@ -353,7 +355,7 @@ def place(options: argparse.Namespace) -> None:
     grade = "" if options.speed == nextpnr.SPEED_GRADES[0] else f"_grade{options.speed}"
     stem = directory / f"{design.top}_{options.device}{grade}_seed{options.seed}"
     pins = constraints(setup, options.clock) if setup else None
-    print(f"nextpnr: up to an hour for a whole chip, log {relative(stem)}.log", file=sys.stderr)
+    print(f"nextpnr: an hour or two for a whole chip, log {relative(stem)}.log", file=sys.stderr)
     extra = options.nextpnr if not setup or "--placer" in options.nextpnr else f"{WHOLE_CHIP} {options.nextpnr}"
     settings = (file, stem, options.device, options.clock, options.seed, pins, extra, options.speed)
     if setup:

@@ -105,7 +105,7 @@ def read_back(stem: Path) -> tuple[dict, dict[tuple[str, str], float]]:
     clocks = {cell["connections"]["CLKO"][0] for cell in top["cells"].values() if cell["type"] == CLOCK_BUFFER}
     for net in top["netnames"].values():
         if net["bits"][0] in clocks:
-            del net["attributes"]["ROUTING"]  # nextpnr routes them anew
+            net["attributes"].pop("ROUTING", None)  # nextpnr routes them anew
     return top, found
 
 
