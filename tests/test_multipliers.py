@@ -6,7 +6,7 @@ from collections import Counter
 
 from tests.test_synth import FOLDER, PINS, needs_nextpnr, written
 from verif.synth import fpga, nextpnr, paths, yosys
-from verif.synth.multipliers import BLOCKS
+from verif.synth.multipliers import BLOCKS, take_in_registers
 
 
 def bits(letter: str, count: int) -> str:
@@ -154,6 +154,44 @@ def test_a_constant_one_stays_outside_unless_both_factors_come_together():
         "q": False,
         "r": False,
     }
+
+
+def flip_flop(enable: int, data: int, output: int) -> dict:
+    return {
+        "type": "TRELLIS_FF",
+        "parameters": {"CEMUX": "CE", "CLKMUX": "CLK", "REGSET": "RESET"},
+        "port_directions": {"CLK": "input", "CE": "input", "DI": "input", "Q": "output"},
+        "connections": {"CLK": [1], "CE": [enable], "DI": [data], "Q": [output]},
+    }
+
+
+def test_a_row_of_the_array_lies_in_a_row_of_the_device_and_a_lane_in_one_place():
+    units = [[f"rows_{row}.p{i}" for i in range(32)] for row in range(4)]
+    lanes = [[f"pipes_{lane}.{unit}.{half}" for unit in ("mul1", "mul2") for half in "abc"] for lane in range(4)]
+    enables = {name: 2 + row for row, names in enumerate(units) for name in names}
+    enables |= {name: 6 + ("mul2" in name) for names in lanes for name in names}
+    netlist = {"cells": {}}
+    for i, (name, enable) in enumerate(enables.items()):
+        ports = {"A0": 1000 + 4 * i, "B0": 1001 + 4 * i}
+        for port, net in ports.items():
+            netlist["cells"][f"{name}_{port}"] = flip_flop(enable, net + 2, net)
+        netlist["cells"][name] = {
+            "type": "MULT18X18D",
+            "attributes": {},
+            "parameters": {},
+            "port_directions": dict.fromkeys(ports, "input"),
+            "connections": {port: [net] for port, net in ports.items()},
+        }
+    assert take_in_registers(netlist, "85k") == 2 * len(enables)
+    multipliers = {name: cell for name, cell in netlist["cells"].items() if cell["type"] == "MULT18X18D"}
+    places = {name: re.findall(r"X(\d+)/Y(\d+)", cell["attributes"]["BEL"])[0] for name, cell in multipliers.items()}
+    assert len({cell["attributes"]["BEL"] for cell in multipliers.values()}) == len(enables)
+    columns = [sorted((row, int(column)) for column, row in map(places.get, names)) for names in units]
+    assert [len({row for row, _ in unit}) for unit in columns] == [1, 1, 1, 2]
+    assert len({tuple(column for _, column in unit) for unit in columns[:3]}) == 1
+    for names in lanes:
+        across, down = ([int(places[name][axis]) for name in names] for axis in (0, 1))
+        assert max(across) - min(across) <= 2 * 9 and max(down) - min(down) <= 24  # two blocks, two rows
 
 
 ENABLED = """module top (input wire clk, input wire d, output reg q);

@@ -15,6 +15,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 
 KIND, FLIP_FLOP = "MULT18X18D", "TRELLIS_FF"
 FACTORS, FACTOR_BITS = ("A", "B"), 18
@@ -149,40 +150,40 @@ def _natural(name: str) -> list:
 
 
 def _in_blocks(controls: dict[str, list[Control]]) -> Iterator[list[_Block]]:
-    """Blocks of multipliers with the same controls, those of a row of the array, in the order of their names; then,
-    a block at a time, those of which too few are alike."""
-    alike: dict[tuple[Control, ...], list[str]] = defaultdict(list)
-    for name in sorted(controls, key=_natural):
-        alike[tuple(controls[name])].append(name)
-    rest = _Block()
+    """Runs of blocks, in the order of their names: one for the whole blocks of a row of the array, whose multipliers
+    have the same controls; then one of all that is left, so that those of a lane, which are few alike, lie together."""
     left = []
-    for names in sorted(alike.values(), key=lambda names: (-len(names), _natural(names[0]))):
+    for _, alike in groupby(sorted(controls, key=_natural), key=controls.__getitem__):
+        names = list(alike)
         whole = len(names) - len(names) % len(IN_BLOCK)
         left += names[whole:]
-        run = []
-        for start in range(0, whole, len(IN_BLOCK)):
-            run.append(_Block())
-            for name in names[start : start + len(IN_BLOCK)]:
-                run[-1].add(name, controls[name])
-        if run:
-            yield run
-    for name in left:
-        if not rest.fits(controls[name]):
-            yield [rest]
-            rest = _Block()
-        rest.add(name, controls[name])
-    if rest.names:
-        yield [rest]
+        if whole:
+            yield list(_filled(names[:whole], controls))
+    yield list(_filled(left, controls))
+
+
+def _filled(names: list[str], controls: dict[str, list[Control]]) -> Iterator[_Block]:
+    """Blocks of these multipliers, in their order; one that does not fit begins the next."""
+    block = _Block()
+    for name in names:
+        if not block.fits(controls[name]):
+            yield block
+            block = _Block()
+        block.add(name, controls[name])
+    if block.names:
+        yield block
 
 
 def _places(device: str, lengths: list[int]) -> Iterator[list[list[str]]]:
     """Names of the places of each run of blocks: in one row of the device where that has as many left, from its begin,
-    so that runs lie above each other; else in pairs in what is left of the rows."""
+    so that runs lie above each other; else in pairs in what is left of the rows, those next to the one with most."""
     rows, columns = BLOCKS[device]
     free = {row: list(columns) for row in rows}
     for length in lengths:
         taken: list[tuple[int, int]] = []
-        fitting = [row for row in rows if len(free[row]) >= length] or rows
+        most = max(rows, key=lambda row: len(free[row]))
+        near = sorted(rows, key=lambda row: abs(row - most))
+        fitting = [row for row in rows if len(free[row]) >= length] or near
         for step in (2, 1):
             for row in fitting:
                 while free[row] and len(taken) < length and len(free[row]) >= min(step, length - len(taken)):
