@@ -67,6 +67,6 @@ def test_the_phase_is_the_pass_or_what_its_next_round_waits_for(kind):
         assert code == CAUSE_CODE[wanted], f"{kind.name}, waits {value & 15:04b}"
 
 
-@pytest.mark.parametrize("chip", ["tiny", "server"])
+@pytest.mark.parametrize("chip", ["tiny", pytest.param("server", marks=pytest.mark.slow)])
 def test_random_programs_issue_the_beats_of_the_specification(chip):
     assert run_bench("vector_issue", "icarus", chip, seed=11) == 3
