@@ -102,7 +102,7 @@ def test_a_netlist_whose_multipliers_took_registers_in_behaves_as_before():
     assert before["TRELLIS_FF"] - after["TRELLIS_FF"] >= 18 + 10 + 18
     places = Counter(cell["attributes"].get("BEL") for cell in multipliers if paths.registered(cell))
     assert len(places) == 4 and None not in places and set(places.values()) == {1}
-    check_blocks(multipliers)
+    check_blocks(multipliers, "25k")
 
     model, made = folder / "model.v", folder / "netlist.v"
     model.write_text(MODEL)
@@ -116,13 +116,13 @@ def test_a_netlist_whose_multipliers_took_registers_in_behaves_as_before():
     assert subprocess.run([folder / "bench"], capture_output=True, text=True).stdout == "equal\n"
 
 
-def check_blocks(multipliers: list[dict]) -> None:
+def check_blocks(multipliers: list[dict], device: str) -> None:
     """No two multipliers of a block have different nets at one of its enables."""
     shared: dict[tuple, set] = {}
     for cell in multipliers:
         if paths.registered(cell):
-            column, row = map(int, re.findall(r"[XY](\d+)", cell["attributes"]["BEL"]))
-            block = max(start for start in BLOCKS["25k"][1] if start <= column)
+            column, row = place(cell)
+            block = max(start for start in BLOCKS[device][1] if start <= column)
             for enable in ("CE0", "CE1", "CE2", "CE3"):
                 if enable in cell["connections"]:
                     shared.setdefault((row, block, enable), set()).add(cell["connections"][enable][0])
@@ -165,15 +165,12 @@ def flip_flop(enable: int, data: int, output: int) -> dict:
     }
 
 
-def test_a_row_of_the_array_lies_in_a_row_of_the_device_and_a_lane_in_one_place():
-    units = [[f"rows_{row}.p{i}" for i in range(32)] for row in range(4)]
-    lanes = [[f"pipes_{lane}.{unit}.{half}" for unit in ("mul1", "mul2") for half in "abc"] for lane in range(4)]
-    enables = {name: 2 + row for row, names in enumerate(units) for name in names}
-    enables |= {name: 6 + ("mul2" in name) for names in lanes for name in names}
+def placed(enables: dict[str, tuple[int, int]]) -> dict[str, dict]:
+    """Multipliers of one bit, by name, with these enables of the registers before A and B, after take_in_registers."""
     netlist = {"cells": {}}
-    for i, (name, enable) in enumerate(enables.items()):
+    for i, (name, nets) in enumerate(enables.items()):
         ports = {"A0": 1000 + 4 * i, "B0": 1001 + 4 * i}
-        for port, net in ports.items():
+        for (port, net), enable in zip(ports.items(), nets, strict=True):
             netlist["cells"][f"{name}_{port}"] = flip_flop(enable, net + 2, net)
         netlist["cells"][name] = {
             "type": "MULT18X18D",
@@ -183,15 +180,33 @@ def test_a_row_of_the_array_lies_in_a_row_of_the_device_and_a_lane_in_one_place(
             "connections": {port: [net] for port, net in ports.items()},
         }
     assert take_in_registers(netlist, "85k") == 2 * len(enables)
-    multipliers = {name: cell for name, cell in netlist["cells"].items() if cell["type"] == "MULT18X18D"}
-    places = {name: re.findall(r"X(\d+)/Y(\d+)", cell["attributes"]["BEL"])[0] for name, cell in multipliers.items()}
-    assert len({cell["attributes"]["BEL"] for cell in multipliers.values()}) == len(enables)
-    columns = [sorted((row, int(column)) for column, row in map(places.get, names)) for names in units]
-    assert [len({row for row, _ in unit}) for unit in columns] == [1, 1, 1, 2]
-    assert len({tuple(column for _, column in unit) for unit in columns[:3]}) == 1
+    assert len({cell["attributes"]["BEL"] for cell in netlist["cells"].values()}) == len(enables)
+    return netlist["cells"]
+
+
+def place(cell: dict) -> tuple[int, int]:
+    """Column and row."""
+    column, row = re.findall(r"[XY](\d+)", cell["attributes"]["BEL"])
+    return int(column), int(row)
+
+
+def test_a_row_of_the_array_lies_in_a_row_of_the_device_and_a_lane_in_one_place():
+    rows = [[f"rows_{row}.p{i}" for i in range(32)] for row in range(4)]
+    lanes = [[f"pipes_{lane}.{unit}.{half}" for unit in ("mul1", "mul2") for half in "abc"] for lane in range(4)]
+    enables = {name: (2 + row, 2 + row) for row, names in enumerate(rows) for name in names}
+    enables |= {name: (6, 6) if "mul1" in name else (7, 7) for names in lanes for name in names}
+    cells = placed(enables)
+    columns, lines = ([{place(cells[name])[axis] for name in names} for names in rows] for axis in (0, 1))
+    assert [len(line) for line in lines] == [1, 1, 1, 2] and columns[0] == columns[1] == columns[2]
     for names in lanes:
-        across, down = ([int(places[name][axis]) for name in names] for axis in (0, 1))
+        across, down = zip(*(place(cells[name]) for name in names), strict=True)
         assert max(across) - min(across) <= 2 * 9 and max(down) - min(down) <= 24  # two blocks, two rows
+
+
+def test_a_block_has_no_more_enables_than_four():
+    cells = placed({f"x{i}": (2 * i, 2 * i + 1) for i in range(1, 7)})
+    check_blocks(list(cells.values()), "85k")
+    assert sorted(place(cell) for cell in cells.values())[-1] == (23, 10)  # two in each of three blocks
 
 
 ENABLED = """module top (input wire clk, input wire d, output reg q);
