@@ -12,6 +12,7 @@ import tempfile
 import traceback
 import warnings
 from pathlib import Path
+from types import FrameType
 
 import myhdl
 from myhdl import Constant, Signal
@@ -265,13 +266,14 @@ def reset_myhdl() -> None:
     for known in _simulator._blocks:
         known.calls = 0
     _traceSignals._tracing = 0
-    # MyHDL inspects the stack for every block and generator; the standard function reads source files for it.
-    inspect.stack = frames_and_names
+    # MyHDL inspects the stack for every block and generator; the standard functions read source files for it.
+    inspect.stack = lambda: frames_and_names(sys._getframe(1))
+    inspect.getouterframes = frames_and_names
 
 
-def frames_and_names(context: int = 0) -> list[tuple]:
-    """What MyHDL uses of inspect.stack(): each frame and, in fourth place, the name of its function."""
-    frame, found = sys._getframe(1), []
+def frames_and_names(frame: FrameType | None) -> list[tuple]:
+    """What MyHDL uses of inspect.getouterframes(): each frame and, in fourth place, the name of its function."""
+    found = []
     while frame is not None:
         found.append((frame, frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, None, None))
         frame = frame.f_back
