@@ -59,8 +59,25 @@ def test_every_module_says_where_it_comes_from_and_what_it_does():
 
 def test_yosys_tells_a_latch(tmp_path):
     text = "module top (input wire e, input wire d, output reg q);\nalways @* if (e) q = d;\nendmodule\n"
-    assert "Assertion failed" in lint.lint_yosys([written(tmp_path, text)])
+    assert "Assertion failed" in lint.lint_yosys([(written(tmp_path, text), ["top"])])
 
 
 def test_yosys_tells_two_drivers(tmp_path):
-    assert "multiple conflicting drivers" in lint.lint_yosys([written(tmp_path, TWO_DRIVERS)])
+    assert "multiple conflicting drivers" in lint.lint_yosys([(written(tmp_path, TWO_DRIVERS), ["leaf", "top"])])
+
+
+def test_each_module_is_checked_once_and_none_is_left_out(tmp_path):
+    def top(name: str, modules: dict[str, str]) -> Converted:
+        folder = tmp_path / name
+        folder.mkdir()
+        for module, text in modules.items():
+            (folder / f"{module}.v").write_text(text)
+        return Converted(name, [folder / f"{module}.v" for module in modules], [])
+
+    chip = top("chip", {"leaf": "1", "row": "2", "chip": "3"})
+    part = top("row", {"leaf": "1", "row": "2"})
+    other = top("other", {"leaf": "another", "row": "2", "other": "4"})
+    assert lint.with_new_modules([chip, part, other]) == [
+        (chip, ["leaf", "row", "chip"]),
+        (other, ["leaf", "other"]),
+    ]

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,14 +40,27 @@ def lint_slang(top: Converted) -> str:
     return run([sys.executable, "-m", "verif.slang", "--top", top.name, *top.files], f"slang {top.name}")
 
 
-def lint_yosys(tops: list[Converted]) -> str:
-    """All modules in one process, since starting the WebAssembly takes longer than checking."""
+def with_new_modules(tops: Iterable[Converted]) -> list[tuple[Converted, list[str]]]:
+    """The tops in which a module occurs for the first time, by its text, and the names of those modules."""
+    seen, found = set(), []
+    for top in tops:
+        texts = {file.stem: file.read_text() for file in top.files}
+        new = [name for name, text in texts.items() if text not in seen]
+        seen.update(texts.values())
+        if new:
+            found.append((top, new))
+    return found
+
+
+def lint_yosys(tops: list[tuple[Converted, list[str]]]) -> str:
+    """The named modules of each top, all in one process: starting the WebAssembly takes longer than checking."""
     os.environ.setdefault("YOWASP_CACHE_DIR", str(BUILD / "yowasp"))
     lines = []
-    for top in tops:
+    for top, names in tops:
         lines += ["design -reset", f"log checking {top.name}"]
         lines += [f"read_verilog {os.path.relpath(file)}" for file in top.files]
-        lines += [f"hierarchy -check -top {top.name}", "proc", LATCHES, "check -assert"]
+        modules = " ".join(names)
+        lines += [f"hierarchy -check -top {top.name}", f"proc {modules}", LATCHES, f"check -assert {modules}"]
     BUILD.mkdir(parents=True, exist_ok=True)
     # Not in the system's temporary folder, which WebAssembly does not see.
     with tempfile.NamedTemporaryFile("w", suffix=".ys", dir=BUILD) as script:
@@ -85,9 +99,10 @@ def main() -> int:
     except (benches.UnknownName, HierarchyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    to_check = with_new_modules(tops.values())
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yosys = pool.submit(lint_yosys, list(tops.values()))
-        each = pool.map(lambda top: lint_verilator(top) + lint_icarus(top) + lint_slang(top), tops.values())
+        yosys = pool.submit(lint_yosys, to_check)
+        each = pool.map(lambda top: lint_verilator(top) + lint_icarus(top) + lint_slang(top), [t for t, _ in to_check])
         found = "".join(each) + yosys.result()
     print(found, end="")
     count = len({file.name for top in tops.values() for file in top.files})
