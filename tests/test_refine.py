@@ -229,7 +229,7 @@ def test_nextpnr_routes_what_was_moved():
 
 
 @needs_nextpnr
-def test_what_is_late_by_its_routed_wires_moves_and_is_routed_again_alone():
+def test_what_is_late_by_its_routed_wires_moves_and_is_routed_again_alone(capsys):
     folder = FOLDER / "mixture_rounds"
     netlist = fpga.synthesise(written("mixture_rounds", top=MIXTURE), folder)
     file, stem = fpga.for_device(netlist, "top", folder, "25k"), folder / "routed"
@@ -258,9 +258,14 @@ def test_what_is_late_by_its_routed_wires_moves_and_is_routed_again_alone():
     assert other_tiles(moved) == other_tiles(before) and slices(moved) == slices(before)
 
     rounds = fpga.route_in_rounds(placed, "top", 1000 / period, 3, (*settings, nextpnr.AS_PLACED, 6))
-    assert rounds == nextpnr.read_log((folder / "routed.log").read_text()) and rounds.megahertz > megahertz
+    first = float(re.search(r"routed, ([\d.]+) MHz", capsys.readouterr().out)[1])
+    assert rounds == nextpnr.read_log((folder / "routed.log").read_text()) and rounds.megahertz > first + 1
     assert slices(settings_of((folder / "routed.config").read_text())) == slices(before)
     assert not list(folder.glob("*_round*"))
+
+    clocks = fpga.clocks_by_grade("top", rounds, (*settings, nextpnr.AS_PLACED, 6))
+    assert [*clocks] == [6, 7, 8] and clocks[6] == rounds.megahertz < clocks[7] - 5 < clocks[8] - 10
+    assert {file.suffix for file in folder.glob("routed*")} == {".log", ".config", ".lpf"}
 
 
 @pytest.mark.parametrize(
@@ -292,7 +297,9 @@ def test_each_round_begins_with_the_best_and_the_best_stays(rounds, best, monkey
     names = ["routed", "routed_round1", "routed_round1", "routed_round1", "routed_round4"][:rounds]
     assert begun == [(name, f"json of {name}") for name in names]
     assert (folder / "routed.config").read_text() == f"config of {best}"
-    assert {file.name for file in folder.iterdir()} == {"top.json", "routed.log", "routed.config"}
+    kept = {f"routed.{kind}" for kind in ("log", "config", "json", "sdf")}
+    assert {file.name for file in folder.iterdir()} == {"top.json"} | kept
+    assert (folder / "routed.json").read_text() == f"json of {best}"
     told = capsys.readouterr().out
     assert ("nextpnr refuses this; what was routed before stays" in told) == (rounds == 5)
     assert [period in told for period in ("later than 5.0", "later than 4.8", "later than 4.6")] == [

@@ -141,8 +141,7 @@ def route_in_rounds(placed: dict, top: str, megahertz: float, rounds: int, setti
         nextpnr.keep_open(placed)
         write_netlist(placed, top, file)
         try:
-            more = f"{options} {nextpnr.kept(at)}" if rounds else options
-            routed = nextpnr.route(file, at, device, aim, seed + i, pins, more, grade)
+            routed = nextpnr.route(file, at, device, aim, seed + i, pins, f"{options} {nextpnr.kept(at)}", grade)
         except SynthesisError as error:
             if best is None:
                 raise
@@ -162,12 +161,28 @@ def route_in_rounds(placed: dict, top: str, megahertz: float, rounds: int, setti
         if not result.moves:
             break
     if best_at != stem:
-        for suffix in ("log", "config"):
+        for suffix in ("log", "config", *nextpnr.KEPT):
             best_at.with_name(f"{best_at.name}.{suffix}").replace(stem.with_name(f"{stem.name}.{suffix}"))
-    read = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("json", "sdf")]
-    for left in [*stem.parent.glob(f"{stem.name}_round*"), *read]:
-        left.unlink(missing_ok=True)
+    for left in stem.parent.glob(f"{stem.name}_round*"):
+        left.unlink()
     return best
+
+
+def clocks_by_grade(top: str, routed: Routed, settings: tuple) -> dict[int, float]:
+    """MHz of what was routed, on each speed grade: read again, with nothing left to route. settings: as of
+    route_in_rounds, whose files it takes."""
+    file, stem, device, aim, seed, pins, _, grade = settings
+    netlist, _ = nextpnr.read_back(stem)
+    nextpnr.keep_open(netlist)
+    write_netlist(netlist, top, file)
+    again = stem.with_name(f"{stem.name}_again")
+    found = {grade: routed.megahertz}
+    for other in sorted({*nextpnr.SPEED_GRADES} - {grade}):
+        found[other] = nextpnr.route(file, again, device, aim, seed, pins, nextpnr.AS_PLACED, other).megahertz
+    read = (stem.with_name(f"{stem.name}.{kind}") for kind in nextpnr.KEPT)
+    for left in [*again.parent.glob(f"{again.name}.*"), *read]:
+        left.unlink()
+    return dict(sorted(found.items()))
 
 
 def by_module(design: Design, netlist: dict) -> dict[str, Counter[str]]:
@@ -289,11 +304,15 @@ def board_setup(megahertz: float) -> BoardConfig:
         raise SynthesisError(f"no board at {megahertz:g} MHz: {error}") from None
 
 
-def board_report(setup: BoardConfig, routed: Routed, bits: Path) -> str:
+def board_report(setup: BoardConfig, routed: Routed, clocks: dict[int, float], bits: Path) -> str:
+    """clocks: MHz by speed grade."""
     megahertz = setup.clock_khz / 1000
     source = "its oscillator" if setup.clock_khz == OSCILLATOR_KHZ else "its PLL"
+    met = "met" if routed.megahertz >= megahertz else "MISSED"
+    grades = ", ".join(f"{clock:.1f} MHz on grade {grade}" for grade, clock in clocks.items())
     lines = [
-        f"  the board's clock, from {source}: {megahertz:g} MHz, {'met' if routed.megahertz >= megahertz else 'MISSED'}"
+        f"  the same on each speed grade: {grades}",
+        f"  the board's clock, from {source}: {megahertz:g} MHz, {met}",
     ]
     if megahertz > SDRAM_MEGAHERTZ:
         lines.append(f"  its SDRAM answers in time up to about {SDRAM_MEGAHERTZ} MHz only")
@@ -358,19 +377,19 @@ def place(options: argparse.Namespace) -> None:
     print(f"nextpnr: an hour or two for a whole chip, log {relative(stem)}.log", file=sys.stderr)
     extra = options.nextpnr if not setup or "--placer" in options.nextpnr else f"{WHOLE_CHIP} {options.nextpnr}"
     settings = (file, stem, options.device, options.clock, options.seed, pins, extra, options.speed)
-    if setup:
-        block_rams.spread(netlist, nextpnr.place(*settings), options.device)
-        write_netlist(netlist, design.top, file)
-        placed = nextpnr.place(*settings)
-        period = 1000 / options.clock * (1 - ROUTING)
-        print(refined_report("placed, by estimate", refine(placed, period), period), flush=True)
-        settings = (*settings[:6], f"{nextpnr.AS_PLACED} {options.nextpnr}", options.speed)
-        routed = route_in_rounds(placed, design.top, options.clock, options.rounds, settings)
-    else:
-        routed = nextpnr.route(*settings)
-    print(clock_report(design, routed, options.speed))
-    if setup:
-        print(board_report(setup, routed, nextpnr.pack_bitstream(stem)))
+    if not setup:
+        print(clock_report(design, nextpnr.route(*settings), options.speed))
+        return
+    block_rams.spread(netlist, nextpnr.place(*settings), options.device)
+    write_netlist(netlist, design.top, file)
+    placed = nextpnr.place(*settings)
+    period = 1000 / options.clock * (1 - ROUTING)
+    print(refined_report("placed, by estimate", refine(placed, period), period), flush=True)
+    settings = (*settings[:6], f"{nextpnr.AS_PLACED} {options.nextpnr}", options.speed)
+    routed = route_in_rounds(placed, design.top, options.clock, options.rounds, settings)
+    print(clock_report(design, routed, options.speed), flush=True)
+    bits = nextpnr.pack_bitstream(stem)
+    print(board_report(setup, routed, clocks_by_grade(design.top, routed, settings), bits))
 
 
 if __name__ == "__main__":

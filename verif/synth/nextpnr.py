@@ -16,6 +16,8 @@ SPEED_GRADES = (6, 7, 8)  # the ULX3S has the slowest
 PACKAGE = "CABGA381"  # of the ULX3S
 ROOMY_PACKAGE = {"25k": "CABGA381", "45k": "CABGA381", "85k": "CABGA756"}  # out of context: pins for wide ports
 AS_PLACED = "--no-pack --no-place"  # of a netlist that keep_open made of what place gave
+KEPT = ("json", "sdf")  # suffixes of what read_back reads
+DONE = ("arch.type", "pack", "place", "synth")  # settings in nextpnr's JSON
 LOGIC = ("TRELLIS_COMB", "TRELLIS_FF", "TRELLIS_RAMW")
 CLOCK_BUFFER = "DCCA"
 INTERCONNECT = re.compile(r"\(INTERCONNECT \S+ (\S+)/(\w+) \(\d+:\d+:(\d+)\)")  # to an input, in ps; slowest last
@@ -82,9 +84,17 @@ def place(
     file = stem.with_name(f"{stem.name}_placed.json")
     options = f"{options} --no-route --write {relative(file)}"
     route(netlist, stem.with_name(f"{stem.name}_placed"), device, megahertz, seed, pins, options, grade)
-    modules = json.loads(file.read_text())["modules"]
+    top = _top(file)
     file.unlink()
-    return modules[next(iter(modules))]
+    return top
+
+
+def _top(file: Path) -> dict:
+    """The top of a netlist that nextpnr wrote; of its settings, which go before options, what was done with it."""
+    modules = json.loads(file.read_text())["modules"]
+    top = modules[next(iter(modules))]
+    top["settings"] = {name: value for name, value in top["settings"].items() if name in DONE}
+    return top
 
 
 def kept(stem: Path) -> str:
@@ -96,12 +106,11 @@ def read_back(stem: Path) -> tuple[dict, dict[tuple[str, str], float]]:
     """The top of the netlist after routing, cells with their NEXTPNR_BEL, nets but clocks with their ROUTING; the ns
     of the wire to each input, by cell and port."""
     netlist, delays = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.sdf")
-    modules = json.loads(netlist.read_text())["modules"]
     found = {
         (re.sub(r"\\(.)", r"\1", cell), port): int(picoseconds) / 1000
         for cell, port, picoseconds in INTERCONNECT.findall(delays.read_text())
     }
-    top = modules[next(iter(modules))]
+    top = _top(netlist)
     clocks = {cell["connections"]["CLKO"][0] for cell in top["cells"].values() if cell["type"] == CLOCK_BUFFER}
     for net in top["netnames"].values():
         if net["bits"][0] in clocks:
