@@ -50,7 +50,6 @@ FLIP_FLOPS = (
 )
 
 WHOLE_CHIP = "--placer static"  # wires of edge are 13 % shorter than with nextpnr's default
-ROUTING = 0.07  # of the period: what moves leave for detours of wires
 TIGHTER = 0.2  # ns that a round behind one without gain takes off the period
 FAMILIES = 10  # of paths, in the report before placement
 
@@ -383,8 +382,6 @@ def place(options: argparse.Namespace) -> None:
     block_rams.spread(netlist, nextpnr.place(*settings), options.device)
     write_netlist(netlist, design.top, file)
     placed = nextpnr.place(*settings)
-    period = 1000 / options.clock * (1 - ROUTING)
-    print(refined_report("placed, by estimate", refine(placed, period), period), flush=True)
     settings = (*settings[:6], f"{nextpnr.AS_PLACED} {options.nextpnr}", options.speed)
     routed = route_in_rounds(placed, design.top, options.clock, options.rounds, settings)
     print(clock_report(design, routed, options.speed), flush=True)
