@@ -221,7 +221,8 @@ def test_nextpnr_routes_what_was_moved():
     resets = sum(bool(body["connections"].get("LSR")) for body in placed["cells"].values())
     assert resets >= 24 and unlawful(placed) == []
     fpga.write_netlist(placed, "top", file)
-    routed = nextpnr.route(*settings, nextpnr.AS_PLACED)
+    routed = nextpnr.route(*settings, f"{nextpnr.AS_PLACED} --router router2")
+    assert "Running router2" in (folder / "top.log").read_text()  # not the router that it was placed for
     assert routed.aim == 50 and routed.used["MULT18X18D"] == (1, 28)
     moved = settings_of(configuration.read_text())
     assert other_tiles(moved) == other_tiles(at_once) and slices(moved) == slices(at_once)

@@ -175,13 +175,17 @@ def clocks_by_grade(top: str, routed: Routed, settings: tuple) -> dict[int, floa
     nextpnr.keep_open(netlist)
     write_netlist(netlist, top, file)
     again = stem.with_name(f"{stem.name}_again")
-    found = {grade: routed.megahertz}
-    for other in sorted({*nextpnr.SPEED_GRADES} - {grade}):
-        found[other] = nextpnr.route(file, again, device, aim, seed, pins, nextpnr.AS_PLACED, other).megahertz
+    options = (pins, nextpnr.AS_PLACED)
+    found = {
+        each: routed.megahertz
+        if each == grade
+        else nextpnr.route(file, again, device, aim, seed, *options, each).megahertz
+        for each in nextpnr.SPEED_GRADES
+    }
     read = (stem.with_name(f"{stem.name}.{kind}") for kind in nextpnr.KEPT)
     for left in [*again.parent.glob(f"{again.name}.*"), *read]:
         left.unlink()
-    return dict(sorted(found.items()))
+    return found
 
 
 def by_module(design: Design, netlist: dict) -> dict[str, Counter[str]]:
