@@ -66,6 +66,17 @@ def test_yosys_tells_two_drivers(tmp_path):
     assert "multiple conflicting drivers" in lint.lint_yosys([(written(tmp_path, TWO_DRIVERS), ["leaf", "top"])])
 
 
+def test_yosys_tells_a_warning_of_the_module_that_it_is_about(tmp_path):
+    text = "module top (input wire a, output wire q);\nassign b = a;\nassign q = b;\nendmodule\n"
+    found = lint.lint_yosys([(written(tmp_path, text), ["top"])])
+    assert found.startswith("== yosys top\n") and "implicitly declared" in found
+
+
+def test_yosys_accepts_a_module_without_a_word(tmp_path):
+    text = "module top (input wire a, output wire q);\nassign q = a;\nendmodule\n"
+    assert lint.lint_yosys([(written(tmp_path, text), ["top"])]) == ""
+
+
 def test_each_module_is_checked_once_and_none_is_left_out(tmp_path):
     def top(name: str, modules: dict[str, str]) -> Converted:
         folder = tmp_path / name

@@ -71,7 +71,7 @@ BENCHES = (
     Bench(
         "memory_read_odd",
         "verif.memory.bench_memory_read",
-        {"lanes": 32, "rows": 1, "fifo_beats": 128, "burst_beats": 16, "slots": 8},
+        {"lanes": 32, "rows": 2, "fifo_beats": 128, "burst_beats": 16, "slots": 8},
         ("verilator",),
     ),
     Bench("control", "verif.control.bench_control"),

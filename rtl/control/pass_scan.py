@@ -33,7 +33,7 @@ def pass_scan(
     R = config.rows
     S = bits_for(config.slots)
     C = bits_for(config.context)
-    LAST = 2 ** (R - 1)
+    LAST = 2 ** (R - 1) if R < 32 else Constant(intbv(2 ** (R - 1))[R:])  # as an int it is written with 33 bits
 
     scanning = Signal(bool(0))
     valid = Signal(bool(0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myhdl import Signal, always, always_comb, concat, enum, instances, intbv
+from myhdl import Constant, Signal, always, always_comb, concat, enum, instances, intbv
 
 from rtl.common.config import ChipConfig
 from rtl.common.isa import FIELDS, Opcode
@@ -100,7 +100,7 @@ def sequencer(
     row, in order, NO_TOKEN for a row that gave none.
     """
     R = config.rows
-    LAST = 2 ** (R - 1)
+    LAST = 2 ** (R - 1) if R < 32 else Constant(intbv(2 ** (R - 1))[R:])  # as an int it is written with 33 bits
     state_t = enum(*STATES)
     state = Signal(state_t.IDLE)
     # Of the clock before, since they come from everywhere.

@@ -29,7 +29,8 @@ def row_key(clk, rst, row_greedy, row_position, row_seed, keys, config: ChipConf
     position_word = ConcatSignal(Constant(intbv(0)[32 - position_bits :]), position)
     held = [Signal(intbv(0)[32:]) for _ in range(rows)]
     held_packed = ConcatSignal(*reversed(held)) if rows > 1 else held[0]
-    all_greedy = (1 << rows) - 1
+    # As an int it is written with 33 bits.
+    all_greedy = (1 << rows) - 1 if rows < 32 else Constant(intbv((1 << rows) - 1)[rows:])
 
     @always(clk.posedge)
     def count():
