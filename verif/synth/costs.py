@@ -2,7 +2,8 @@
 
 The chip as it is, and with one choice changed at a time: twice the rows, the bus, the lanes. Gates are Yosys' generic
 ones, so no library is needed, and levels are the longest chain of them in any module; with --liberty a second table
-takes a row of the array apart, in gate equivalents, and --clocks maps every choice for its MHz, minutes each.
+takes a row of the array apart, in gate equivalents, and --clocks maps every choice for its MHz, minutes each, so that
+gates are multiplied by microseconds, not by cycles.
 Cycles: GPT-2 124M at context 512 by the cycle model, decode of one sequence and prefill, DDR4.
 """
 
@@ -21,12 +22,11 @@ from mozg.layout import FORMATS
 from mozg.shapes import parse_shape
 from rtl.common.config import BLOCK, ChipConfig
 from rtl.convert import HierarchyError
-from verif import benches
 from verif.synth import asic, yosys
 from verif.synth.designs import OUT, Design, Module, chip_configuration, find, whole_chip
 from verif.synth.generic import measure
-from verif.synth.liberty import LibertyError, Library
-from verif.synth.options import megahertz
+from verif.synth.liberty import Library
+from verif.synth.options import exit_code, megahertz
 from verif.synth.tables import table
 
 CONTEXT = 512
@@ -61,7 +61,7 @@ def changes(chip: str) -> dict[str, str]:
     wider = f",lanes={lanes}" if lanes != config.lanes else ""
     if lanes <= BLOCK:
         found[f"rows {config.rows} -> {2 * config.rows}{wider}"] = f"{chip},rows={2 * config.rows}{wider}"
-    if config.rows > 1:
+    if config.rows > 2:
         found[f"rows {config.rows} -> {config.rows // 2}"] = f"{chip},rows={config.rows // 2}"
     for ports in (2 * config.ports, config.ports // 2):
         if 1 <= ports <= ChipConfig.MOST_PORTS:
@@ -96,6 +96,10 @@ class Choice:
     deepest: str
     megahertz: float | None
     cycles: dict[tuple[str, str], int]
+
+    def products(self) -> dict[tuple[str, str], float]:
+        """Gates times cycles a token, or times its microseconds where the clock is known."""
+        return {key: self.gates * cycles / (self.megahertz or 1) for key, cycles in self.cycles.items()}
 
 
 def choice(what: str, name: str, library: Library | None, megahertz: float) -> Choice:
@@ -139,16 +143,14 @@ def chips(chip: str, library: Library | None = None, megahertz: float = 250) -> 
         row += [round(one.memory_bits / 1024), f"{one.levels} {one.deepest}"]
         row += [one.megahertz] if library else []
         sizes.append([*row, *(one.cycles.get(key) for key in keys)])
-        product = {key: one.gates * cycles / 1e9 for key, cycles in one.cycles.items()}
-        if one is base:
-            products.append([one.what, *(round(product[key]) if key in product else None for key in keys)])
-        else:
-            change = {key: value / base.gates / base.cycles[key] * 1e9 - 1 for key, value in product.items()}
-            products.append([one.what, *(f"{100 * change[key]:+.0f} %" if key in change else None for key in keys)])
+        product, first = one.products(), base.products()
+        change = {key: f"{100 * (value / first[key] - 1):+.0f} %" for key, value in product.items()}
+        shown = {key: round(value / 1e9) for key, value in product.items()} if one is base else change
+        products.append([one.what, *(shown.get(key) for key in keys)])
     mhz = ("MHz",) if library else ()
-    first = table(("choice", "gates", "change", "flip-flops", "RAM kbit", "levels", *mhz, *heads), sizes)
-    second = table(("gates x cycles / 1e9", *heads), products)
-    return "\n".join([*lines, first, "", second])
+    columns = ("choice", "gates", "change", "flip-flops", "RAM kbit", "levels", *mhz, *heads)
+    product_of = "gates x us / 1e9" if library else "gates x cycles / 1e9"
+    return "\n".join([*lines, table(columns, sizes), "", table((product_of, *heads), products)])
 
 
 def plain(name: str, text: str, library: Library, megahertz: float) -> tuple[float, float]:
@@ -199,19 +201,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if (options.row_only or options.clocks) and not options.liberty:
         parser.error("--row-only and --clocks need --liberty (make: LIBERTY=file)")
+    return exit_code(lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> None:
     start = time.monotonic()
-    try:
-        if not options.row_only:
-            clocked = Library(Path(options.liberty)) if options.clocks and options.liberty else None
-            print(chips(options.chip, clocked, options.clock))
-            print(f"cycles a token of GPT-2 124M, context {CONTEXT}, by the cycle model; gates by {yosys.version()}")
-        if options.liberty:
-            print(row_of_the_array(Library(Path(options.liberty)), options.clock))
-    except (benches.UnknownName, HierarchyError, yosys.SynthesisError, LibertyError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    library = Library(Path(options.liberty)) if options.liberty else None
+    if not options.row_only:
+        print(chips(options.chip, library if options.clocks else None, options.clock))
+        print(f"cycles a token of GPT-2 124M, context {CONTEXT}, by the cycle model; gates by {yosys.version()}")
+    if library:
+        print(row_of_the_array(library, options.clock))
     print(f"{time.monotonic() - start:.0f} s")
-    return 0
 
 
 if __name__ == "__main__":

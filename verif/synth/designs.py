@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import re
 from collections import Counter
@@ -10,13 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from rtl.board.board_config import BoardConfig
+from rtl.board.board_config import ULX3S, BoardConfig
 from rtl.common.config import ChipConfig
 from rtl.convert import Converted
 from verif import benches
 from verif.folders import BUILD, alone
 
 OUT = BUILD / "synth"
+ULX3S_BUS = 256  # bits that the board's memory takes
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,12 @@ class Design:
         visit(name)
         return Design(name, {key: module for key, module in self.modules.items() if key in wanted})
 
+    def named(self, block: str) -> list[str]:
+        """The module of this name, or those that come from a Python block of this name."""
+        if block in self.modules:
+            return [block]
+        return [name for name, module in self.modules.items() if module.block.rsplit(".", 1)[-1] == block]
+
     def counts(self) -> Counter[str]:
         """How often each module occurs in the flattened design."""
         found: Counter[str] = Counter({self.top: 1})
@@ -75,7 +83,7 @@ class Design:
 
 
 def chip_configuration(text: str) -> ChipConfig:
-    """A preset, or one with fields changed: `edge`, `edge,rows=8,packed_multiplier=0`."""
+    """A preset, or one with fields changed: `edge`, `edge,rows=8,lanes=8`, `edge,packed_multiplier=0`."""
     name, *changes = text.split(",")
     config = benches.configuration(name)
     known = {field.name: field.type for field in dataclasses.fields(config) if field.name != "name"}
@@ -84,6 +92,8 @@ def chip_configuration(text: str) -> ChipConfig:
         field, _, value = change.partition("=")
         if field not in known or not (value.isascii() and value.isdecimal()):
             raise benches.UnknownName(f"chip {text!r}: {change!r} is not FIELD=NUMBER with one of {', '.join(known)}")
+        if field in values:
+            raise benches.UnknownName(f"chip {text!r}: {field} is given twice, expected once")
         values[field] = bool(int(value)) if known[field] == "bool" else int(value)
     # The name tells chips apart in the names of modules.
     name = "_".join([config.name, *(f"{field}{int(value)}" for field, value in values.items())])
@@ -131,10 +141,10 @@ def ulx3s(chip: str, setup: BoardConfig) -> Design:
     from rtl.board.ulx3s import convert_ulx3s
 
     config = chip_configuration(chip)
-    if config.bus_bits != 256:
+    if config.bus_bits != ULX3S_BUS:
         raise benches.UnknownName(
-            f"the board takes a bus of 256 bits, chip {chip!r} has {config.bus_bits}: add ,ports=1, or place the chip "
-            f"without a board: BLOCK=mozg_{config.name}"
+            f"the board takes a bus of {ULX3S_BUS} bits, chip {chip!r} has {config.bus_bits}: add ,ports=1, or place "
+            f"the chip without a board: BLOCK=mozg_{config.name}"
         )
     directory = BUILD / "verilog" / f"{setup.name}_{config.name}"
     with alone(directory):
@@ -147,9 +157,10 @@ def ulx3s(chip: str, setup: BoardConfig) -> Design:
 
 
 def find(block: str, chip: str) -> Design:
-    """The design that `block` names: a bench's block, or a module of the chip by its name or by its Python block.
+    """The design that `block` names: a bench's block, or a module of the chip or of the board around it by its name or
+    by its Python block.
 
-    No block is the whole chip. UnknownName lists what there is where none or several fit.
+    No block is the whole chip. UnknownName says what comes near, or which there are where several fit.
     """
     config = chip_configuration(chip)
     if not block:
@@ -160,12 +171,15 @@ def find(block: str, chip: str) -> Design:
         with alone(directory):
             return _of_bench(named[0].build(directory, chip), block)
     design = whole_chip(chip)
-    if block in design.modules:
-        return design.under(block)
-    variants = [name for name, module in design.modules.items() if module.block.rsplit(".", 1)[-1] == block]
-    if len(variants) == 1:
-        return design.under(variants[0])
-    if variants:
-        raise benches.UnknownName(f"several modules are a {block!r}, name one: {', '.join(sorted(variants))}")
-    blocks = sorted({module.block.rsplit(".", 1)[-1] for module in design.modules.values()})
-    raise benches.UnknownName(f"no block {block!r} in {chip}; there are: {', '.join(blocks)}")
+    if not design.named(block) and config.bus_bits == ULX3S_BUS:
+        design = ulx3s(chip, ULX3S)  # which has the chip, too
+    found = design.named(block)
+    if len(found) == 1:
+        return design.under(found[0])
+    if found:
+        raise benches.UnknownName(f"several modules are a {block!r}, name one: {', '.join(sorted(found))}")
+    known = {name for module in design.modules.values() for name in (module.name, module.block.rsplit(".", 1)[-1])}
+    known |= {bench.name for bench in benches.BENCHES}
+    near = difflib.get_close_matches(block, sorted(known), 5)
+    hint = f"is it {', '.join(near)}? " if near else ""
+    raise benches.UnknownName(f"no block {block!r} in {chip}; {hint}make synth lists the modules of a chip")

@@ -20,14 +20,11 @@ from pathlib import Path
 
 from rtl.board.board_config import OSCILLATOR_KHZ, ULX3S, BoardConfig
 from rtl.board.ulx3s import CONSTRAINTS
-from rtl.convert import HierarchyError
-from verif import benches
-from verif.synth import block_rams, nextpnr, paths, yosys
+from verif.synth import block_rams, floorplan, nextpnr, paths, yosys
 from verif.synth.designs import OUT, Design, Module, find, ulx3s
 from verif.synth.multipliers import take_in_registers
 from verif.synth.nextpnr import Routed
-from verif.synth.options import megahertz, rounds, seed
-from verif.synth.refine import Result, refine
+from verif.synth.options import exit_code, megahertz, seed
 from verif.synth.tables import table
 from verif.synth.yosys import SynthesisError, relative
 
@@ -50,7 +47,6 @@ FLIP_FLOPS = (
 )
 
 WHOLE_CHIP = "--placer static"  # wires of edge are 13 % shorter than with nextpnr's default
-TIGHTER = 0.2  # ns that a round behind one without gain takes off the period
 FAMILIES = 10  # of paths, in the report before placement
 
 CELLS = "TRELLIS_FF|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|DP16KD|TRELLIS_DPR16X4"  # in names that Yosys makes
@@ -101,6 +97,14 @@ def cells_of_xilinx(design: Design, directory: Path) -> Counter[str]:
     return cells
 
 
+def xilinx_sums(top: str, cells: Counter[str]) -> str:
+    """One line: LUT1 to LUT6 together, flip-flops of all kinds together."""
+    sums = {"LUTs": r"LUT\d", "flip-flops": "FD[A-Z]E", "DSP48E1": "DSP48E1", "distributed RAMs": r"RAM\d+.*"}
+    sums |= {"RAMB18E1": "RAMB18E1", "RAMB36E1": "RAMB36E1"}
+    counts = {name: sum(n for kind, n in cells.items() if re.fullmatch(kinds, kind)) for name, kinds in sums.items()}
+    return f"{top}: {', '.join(f'{count:,} {name}' for name, count in counts.items() if count)}; {yosys.version()}"
+
+
 def _run_yosys(design: Design, directory: Path, family: str, lines: list[str]) -> None:
     """Run the script on the design's sources, unless that was done before."""
     lines = [f"read_verilog {relative(module.file)}" for module in design.modules.values()] + lines
@@ -126,64 +130,19 @@ def write_netlist(netlist: dict, top: str, file: Path) -> None:
     file.write_text(json.dumps({"creator": yosys.version(), "modules": {top: netlist}}))
 
 
-def route_in_rounds(placed: dict, top: str, megahertz: float, rounds: int, settings: tuple) -> Routed:
-    """Route a placement; while the clock is missed, move cells on what is late by the delays of routed wires, and route
-    again what moved and what that pushes away, at most so many rounds. settings: nextpnr.route's; the best round's log
-    and configuration stay.
-
-    A round begins with the best before it; behind one that was no better, at another seed and with a shorter period.
-    """
-    file, stem, device, aim, seed, pins, options, grade = settings
-    best, best_at, failed = None, stem, 0
-    for i in range(rounds + 1):
-        at = stem.with_name(f"{stem.name}_round{i}") if i else stem
-        nextpnr.keep_open(placed)
-        write_netlist(placed, top, file)
-        try:
-            routed = nextpnr.route(file, at, device, aim, seed + i, pins, f"{options} {nextpnr.kept(at)}", grade)
-        except SynthesisError as error:
-            if best is None:
-                raise
-            print(f"{error}; what was routed before stays", flush=True)
-            break
-        if best is None or routed.megahertz > best.megahertz:
-            best, best_at, failed = routed, at, 0
-        else:
-            failed += 1
-        if routed.megahertz >= megahertz or i == rounds:
-            break
-        placed, delays = nextpnr.read_back(best_at)
-        period = 1000 / megahertz - failed * TIGHTER
-        result = refine(placed, period, delays)
-        told = "" if not failed else f", best {best.megahertz:.1f}"
-        print(refined_report(f"routed, {routed.megahertz:.1f} MHz{told}", result, period), flush=True)
-        if not result.moves:
-            break
-    if best_at != stem:
-        for suffix in ("log", "config", *nextpnr.KEPT):
-            best_at.with_name(f"{best_at.name}.{suffix}").replace(stem.with_name(f"{stem.name}.{suffix}"))
-    for left in stem.parent.glob(f"{stem.name}_round*"):
-        left.unlink()
-    return best
-
-
-def clocks_by_grade(top: str, routed: Routed, settings: tuple) -> dict[int, float]:
-    """MHz of what was routed, on each speed grade: read again, with nothing left to route. settings: as of
-    route_in_rounds, whose files it takes."""
+def clocks_by_grade(routed: dict, megahertz: float, top: str, settings: tuple) -> dict[int, float]:
+    """MHz of a routed netlist, as read_back gives it, on each speed grade: read again, with nothing left to route.
+    settings: nextpnr.route's that gave megahertz."""
     file, stem, device, aim, seed, pins, _, grade = settings
-    netlist, _ = nextpnr.read_back(stem)
-    nextpnr.keep_open(netlist)
-    write_netlist(netlist, top, file)
+    nextpnr.keep_open(routed)
+    write_netlist(routed, top, file)
     again = stem.with_name(f"{stem.name}_again")
     options = (pins, nextpnr.AS_PLACED)
     found = {
-        each: routed.megahertz
-        if each == grade
-        else nextpnr.route(file, again, device, aim, seed, *options, each).megahertz
+        each: megahertz if each == grade else nextpnr.route(file, again, device, aim, seed, *options, each).megahertz
         for each in nextpnr.SPEED_GRADES
     }
-    read = (stem.with_name(f"{stem.name}.{kind}") for kind in nextpnr.KEPT)
-    for left in [*again.parent.glob(f"{again.name}.*"), *read]:
+    for left in again.parent.glob(f"{again.name}.*"):
         left.unlink()
     return found
 
@@ -247,6 +206,8 @@ def report(design: Design, found: list[Use], device: str) -> str:
 def path_report(design: Design, netlist: dict, megahertz: float) -> str:
     """The longest paths by cells alone, as far as placement does not matter."""
     found = paths.longest(netlist)
+    if not found:
+        return "before placement: no path between registers"
     period = 1000 / megahertz
     late = sum(path.nanoseconds > period for path in found)
     rows = [
@@ -257,14 +218,6 @@ def path_report(design: Design, netlist: dict, megahertz: float) -> str:
         f"before placement, {paths.WIRE} ns or more a wire: {late:,} of {len(found):,} registers and RAMs later than "
     )
     return f"{title}{period:.1f} ns; the longest\n{table(('from', 'to', 'cells', 'ns', 'alike'), rows)}"
-
-
-def refined_report(what: str, result: Result, period: float) -> str:
-    """What moves made of the longest paths."""
-    return (
-        f"{what}: {result.before:.1f} ns, {result.late_before:,} registers and RAMs later than "
-        f"{period:.1f}; {result.moves:,} moves: {result.after:.1f} ns, {result.late_after:,}"
-    )
 
 
 def clock_report(design: Design, routed: Routed, grade: int) -> str:
@@ -278,9 +231,9 @@ def clock_report(design: Design, routed: Routed, grade: int) -> str:
     if "TRELLIS_COMB" in routed.used:
         used, there = routed.used["TRELLIS_COMB"]
         lines.append(f"  LUT4 left free: {there - used:,} ({100 * (there - used) / there:.1f} %)")
-    lines.append(f"  routed, speed grade {grade}: {routed.megahertz:.1f} MHz (aim: {routed.aim:g} MHz)")
     if not routed.path:
-        return "\n".join([*lines, "  critical path: none between registers"])
+        return "\n".join([*lines, "  routed; no path between registers, so no clock to tell"])
+    lines.append(f"  routed, speed grade {grade}: {routed.megahertz:.1f} MHz (aim: {routed.aim:g} MHz)")
     first, last = (described(design, step.cell) for step in (routed.path[0], routed.path[-1]))
     lines.append(f"  critical path, {len(routed.path) - 1} cells: {first} -> {last}")
     lines.append(f"  {routed.path[-1].time:.2f} ns, {routed.logic:.2f} of them in cells; ns at the output of each:")
@@ -299,10 +252,12 @@ def constraints(setup: BoardConfig, megahertz: float) -> str:
 
 
 def board_setup(megahertz: float) -> BoardConfig:
-    """The ULX3S at another clock than its oscillator's. SynthesisError where its PLL or its UART cannot make it."""
+    """The ULX3S at another clock than its oscillator's. SynthesisError where its PLL, UART or SDRAM cannot have it."""
     khz = round(1000 * megahertz)
     try:
-        return ULX3S if khz == ULX3S.clock_khz else replace(ULX3S, name=f"ulx3s_{khz}khz", clock_khz=khz)
+        setup = ULX3S if khz == ULX3S.clock_khz else replace(ULX3S, name=f"ulx3s_{khz}khz", clock_khz=khz)
+        _ = setup.sdram  # whose timing may refuse the clock
+        return setup
     except ValueError as error:
         raise SynthesisError(f"no board at {megahertz:g} MHz: {error}") from None
 
@@ -328,33 +283,22 @@ def main(arguments: list[str] | None = None) -> int:
         "block", nargs="?", default="", help="a bench's block or a module; none is the chip on the board"
     )
     parser.add_argument("--chip", default="edge", help="a preset, or one with fields changed")
-    parser.add_argument("--device", choices=DEVICES, default="85k")
+    parser.add_argument("--device", choices=DEVICES, default="85k", help="size of the ECP5 (default: 85k)")
     parser.add_argument(
-        "--speed", type=int, choices=nextpnr.SPEED_GRADES, default=nextpnr.SPEED_GRADES[0], help="grade"
+        "--speed", type=int, choices=nextpnr.SPEED_GRADES, default=nextpnr.SPEED_GRADES[0], help="grade (default: 6)"
     )
     parser.add_argument("--clock", type=megahertz, default=100, help="MHz that placement aims at (default: 100)")
     parser.add_argument("--board-clock", type=megahertz, default=ULX3S.clock_khz / 1000, help="MHz of the board")
     parser.add_argument("--seed", type=seed, default=1, help="of the placement")
     parser.add_argument("--nextpnr", default="", help="further options of nextpnr, in one word")
-    parser.add_argument(
-        "--rounds",
-        type=rounds,
-        default=0,
-        help="of moves after routing a board, while the clock is missed, each up to as long as routing (default: 0)",
-    )
     parser.add_argument("--no-route", action="store_true", help="stop after synthesis")
     parser.add_argument("--xilinx", action="store_true", help="cells by synth_xilinx instead")
     options = parser.parse_args(arguments)
-    if options.rounds and (options.block or options.xilinx):
-        parser.error("--rounds is for the board: leave the block out, and --xilinx")
     start = time.monotonic()
-    try:
-        place(options)
-    except (benches.UnknownName, HierarchyError, SynthesisError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{yosys.version()}, {nextpnr.version()}, {time.monotonic() - start:.0f} s")
-    return 0
+    code = exit_code(lambda: place(options))
+    if not code:
+        print(f"{yosys.version()}, {nextpnr.version()}, {time.monotonic() - start:.0f} s")
+    return code
 
 
 def place(options: argparse.Namespace) -> None:
@@ -366,6 +310,7 @@ def place(options: argparse.Namespace) -> None:
     if options.xilinx:
         cells = cells_of_xilinx(design, directory)
         print(table(("cell of synth_xilinx (7 series)", design.top), cells.most_common()))
+        print(xilinx_sums(design.top, cells))
         return
     print(f"Yosys: {design.top}, minutes for a whole chip", file=sys.stderr)
     netlist = synthesise(design, directory)
@@ -375,7 +320,8 @@ def place(options: argparse.Namespace) -> None:
     if options.no_route:
         return
     grade = "" if options.speed == nextpnr.SPEED_GRADES[0] else f"_grade{options.speed}"
-    stem = directory / f"{design.top}_{options.device}{grade}_seed{options.seed}"
+    clock = f"_{setup.clock_khz}khz" if setup and setup != ULX3S else ""
+    stem = directory / f"{design.top}_{options.device}{grade}{clock}_seed{options.seed}"
     pins = constraints(setup, options.clock) if setup else None
     print(f"nextpnr: an hour or two for a whole chip, log {relative(stem)}.log", file=sys.stderr)
     extra = options.nextpnr if not setup or "--placer" in options.nextpnr else f"{WHOLE_CHIP} {options.nextpnr}"
@@ -386,11 +332,19 @@ def place(options: argparse.Namespace) -> None:
     block_rams.spread(netlist, nextpnr.place(*settings), options.device)
     write_netlist(netlist, design.top, file)
     placed = nextpnr.place(*settings)
-    settings = (*settings[:6], f"{nextpnr.AS_PLACED} {options.nextpnr}", options.speed)
-    routed = route_in_rounds(placed, design.top, options.clock, options.rounds, settings)
+    nextpnr.keep_open(placed)
+    write_netlist(placed, design.top, file)
+    settings = (*settings[:6], f"{nextpnr.AS_PLACED} {nextpnr.kept(stem)} {options.nextpnr}", options.speed)
+    routed = nextpnr.route(*settings)
     print(clock_report(design, routed, options.speed), flush=True)
     bits = nextpnr.pack_bitstream(stem)
-    print(board_report(setup, routed, clocks_by_grade(design.top, routed, settings), bits))
+    netlist, picture = nextpnr.read_back(stem), stem.with_name(f"{stem.name}.png")
+    stem.with_name(f"{stem.name}.json").unlink()
+    title = f"{design.top} on ECP5 {options.device}, speed grade {options.speed}: {routed.megahertz:.1f} MHz"
+    floorplan.draw(picture, design, netlist, routed, title)
+    print(f"  where everything lies: {relative(picture)}", flush=True)
+    clocks = clocks_by_grade(netlist, routed.megahertz, design.top, settings)
+    print(board_report(setup, routed, clocks, bits))
 
 
 if __name__ == "__main__":

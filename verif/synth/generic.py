@@ -13,10 +13,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rtl.convert import HierarchyError
-from verif import benches
 from verif.synth import yosys
 from verif.synth.designs import OUT, Design, find
+from verif.synth.options import exit_code
 from verif.synth.tables import table
 
 LATCHES = "t:$dlatch t:$adlatch t:$dlatchsr t:$_DLATCH_* t:$_DLATCHSR_*"
@@ -127,21 +126,21 @@ def report(design: Design, figures: list[Figures]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m verif.synth.generic", description=__doc__)
     parser.add_argument("block", nargs="?", default="", help="a bench's block or a module; none is the whole chip")
-    parser.add_argument("--chip", default="tiny", help="a preset, or one with fields changed: edge,rows=8")
+    parser.add_argument("--chip", default="tiny", help="a preset, or one with fields changed: edge,rows=8,lanes=8")
     options = parser.parse_args(arguments)
+    return exit_code(lambda: run(options.block, options.chip))
+
+
+def run(block: str, chip: str) -> None:
+    """Measure a block or a chip, print its table and write it to a file."""
     start = time.monotonic()
-    try:
-        design = find(options.block, options.chip)
-        directory = OUT / "generic" / design.top
-        figures = measure(design, directory)
-    except (benches.UnknownName, HierarchyError, yosys.SynthesisError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    design = find(block, chip)
+    directory = OUT / "generic" / design.top
+    figures = measure(design, directory)
     file = directory / "report.json"
     file.write_text(json.dumps({"tool": yosys.version(), "modules": [asdict(f) for f in figures]}, indent=1) + "\n")
     print(report(design, figures))
     print(f"{yosys.relative(file)}, {time.monotonic() - start:.0f} s")
-    return 0
 
 
 if __name__ == "__main__":

@@ -16,11 +16,9 @@ SPEED_GRADES = (6, 7, 8)  # the ULX3S has the slowest
 PACKAGE = "CABGA381"  # of the ULX3S
 ROOMY_PACKAGE = {"25k": "CABGA381", "45k": "CABGA381", "85k": "CABGA756"}  # out of context: pins for wide ports
 AS_PLACED = "--no-pack --no-place"  # of a netlist that keep_open made of what place gave
-KEPT = ("json", "sdf")  # suffixes of what read_back reads
 DONE = ("arch.type", "pack", "place", "synth")  # settings in nextpnr's JSON
 LOGIC = ("TRELLIS_COMB", "TRELLIS_FF", "TRELLIS_RAMW")
 CLOCK_BUFFER = "DCCA"
-INTERCONNECT = re.compile(r"\(INTERCONNECT \S+ (\S+)/(\w+) \(\d+:\d+:(\d+)\)")  # to an input, in ps; slowest last
 SITES = {"TRELLIS_COMB": "LUT4", "TRELLIS_FF": "flip-flops", "MULT18X18D": "multipliers", "DP16KD": "block RAMs"}
 
 
@@ -99,23 +97,17 @@ def _top(file: Path) -> dict:
 
 def kept(stem: Path) -> str:
     """Options that make route keep what read_back reads."""
-    return f"--write {relative(stem)}.json --sdf {relative(stem)}.sdf"
+    return f"--write {relative(stem)}.json"
 
 
-def read_back(stem: Path) -> tuple[dict, dict[tuple[str, str], float]]:
-    """The top of the netlist after routing, cells with their NEXTPNR_BEL, nets but clocks with their ROUTING; the ns
-    of the wire to each input, by cell and port."""
-    netlist, delays = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.sdf")
-    found = {
-        (re.sub(r"\\(.)", r"\1", cell), port): int(picoseconds) / 1000
-        for cell, port, picoseconds in INTERCONNECT.findall(delays.read_text())
-    }
-    top = _top(netlist)
+def read_back(stem: Path) -> dict:
+    """The top of the netlist after routing, cells with their NEXTPNR_BEL, nets but clocks with their ROUTING."""
+    top = _top(stem.with_name(f"{stem.name}.json"))
     clocks = {cell["connections"]["CLKO"][0] for cell in top["cells"].values() if cell["type"] == CLOCK_BUFFER}
     for net in top["netnames"].values():
         if net["bits"][0] in clocks:
             net["attributes"].pop("ROUTING", None)  # nextpnr routes them anew
-    return top, found
+    return top
 
 
 def keep_open(placed: dict) -> None:

@@ -1,11 +1,17 @@
-"""Types of command-line options that several flows share."""
+"""What the command lines of all flows share: types of options, and errors in one line."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import sys
+from collections.abc import Callable
 
-MOST_ROUNDS = 100
+from rtl.convert import HierarchyError
+from verif.benches import UnknownName
+from verif.folders import FolderError
+from verif.synth.liberty import LibertyError
+from verif.synth.yosys import SynthesisError
 
 
 def megahertz(text: str) -> float:
@@ -26,8 +32,14 @@ def seed(text: str) -> int:
     return int(text)
 
 
-def rounds(text: str) -> int:
-    """A number from 0 to MOST_ROUNDS; argparse tells anything else."""
-    if not (text.isascii() and text.isdecimal() and int(text) <= MOST_ROUNDS):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of rounds: expected 0 to {MOST_ROUNDS}")
-    return int(text)
+def exit_code(flow: Callable[[], None], *errors: type[Exception]) -> int:
+    """Run a flow: 0; 1 after one of its errors, or of these further ones, told in a line; 130 after Ctrl-C."""
+    try:
+        flow()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (UnknownName, HierarchyError, FolderError, SynthesisError, LibertyError, *errors) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
