@@ -1,5 +1,7 @@
 """A Liberty file of a few made-up cells, for tests of the flows without a foundry's library."""
 
+import re
+
 GATES = {
     "INV": ("!A", 1.0),
     "BUF": ("A", 1.5),
@@ -16,9 +18,9 @@ def arcs(names: tuple[str, ...]) -> str:
     return "".join(f"{name} (delays) {{ {TABLE} }}\n" for name in names)
 
 
-def timing(pin: str, kind: str) -> str:
+def timing(pin: str, kind: str, sense: str = "non_unate") -> str:
     tables = arcs(("cell_rise", "cell_fall", "rise_transition", "fall_transition"))
-    sense = "timing_sense : non_unate;" if kind == "combinational" else ""
+    sense = f"timing_sense : {sense};" if kind == "combinational" else ""
     return f'timing () {{ related_pin : "{pin}"; timing_type : {kind}; {sense}\n{tables}}}\n'
 
 
@@ -57,6 +59,17 @@ pin (CK) {{ direction : input; clock_gate_clock_pin : true; clock : true; capaci
 pin (EN) {{ direction : input; clock_gate_enable_pin : true; capacitance : 0.002;
 timing () {{ related_pin : "CK"; timing_type : setup_rising; {checks} }} }}
 pin (GCK) {{ direction : output; clock_gate_out_pin : true; state_function : "CK * EN"; max_capacitance : 1;
-{timing("CK", "combinational")}}} }}
+{timing("CK", "combinational", "positive_unate")}}} }}
 }}""")
     return "\n".join(lines) + "\n"
+
+
+def in_picoseconds() -> str:
+    """The same library in ps and fF."""
+    found = text().replace("(small)", "(small_ps)").replace('"1ns"', '"1ps"').replace("(1, pf)", "(1, ff)")
+    numbers = r"(?:index_[12]|values) \(.*?\);|(?:capacitance|max_transition) : [\d.]+;"
+
+    def larger(part: re.Match[str]) -> str:
+        return re.sub(r"(?<![_\d.])\d+(\.\d+)?", lambda number: f"{1000 * float(number[0]):g}", part[0])
+
+    return re.sub(numbers, larger, found)

@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rtl.convert import HierarchyError
-from verif import benches
+from verif.benches import UnknownName
+from verif.folders import alone
 from verif.synth import timing, yosys
 from verif.synth.designs import OUT, Design, chip_configuration, find
-from verif.synth.liberty import LibertyError, Library
+from verif.synth.liberty import Library
 from verif.synth.mapping import Mapper
-from verif.synth.options import megahertz
+from verif.synth.options import exit_code, megahertz
 from verif.synth.rams import Choice, Macro, Ram, choose, liberty, ram_of, read_macros
 from verif.synth.tables import table
 
 RAM_SHARE = 0.95  # of the period that a macro's access may take
+LEAVES = ("dot_split", "dot_packed")  # 32 multiplier lanes each
 FAST_ROUNDS = 3  # maps what is late once more, and what is late then
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One module, without its children. um2 and gate equivalents of one instance; slack in ns, None without paths."""
+    """One module, without its children. um2 and gate equivalents of one instance; slack in ns, None without paths.
+
+    Of a RAM with two read stages these are of the register behind the macro.
+    """
 
     name: str
     source: str
@@ -57,32 +62,45 @@ class Result:
         """All cells of all instances, RAM macros not among them."""
         return sum(f.instances * f.gate_equivalents for f in self.figures)
 
-    def under(self, name: str) -> float:
-        """Gate equivalents of one instance of a module with all that is under it."""
-        part = self.design.under(name)
-        counts = part.counts()
-        return sum(counts[f.name] * f.gate_equivalents for f in self.figures if f.name in counts)
+    def under(self, name: str, without: tuple[str, ...] = ()) -> float:
+        """Gate equivalents of one instance of a module with all that is under it; not of these Python blocks."""
+        own = {f.name: f.gate_equivalents for f in self.figures}
+
+        def total(name: str) -> float:
+            if _is(self.design, name, without):
+                return 0.0
+            instances = self.design.modules[name].instances()
+            return own.get(name, 0.0) + sum(count * total(child) for child, count in instances.items())
+
+        return total(name)
 
     @property
-    def slack(self) -> float:
-        return self.paths[0].slack if self.paths else self.period
+    def slack(self) -> float | None:
+        return self.paths[0].slack if self.paths else None
 
     @property
     def megahertz(self) -> float:
-        return 1000 / (self.period - self.slack)
+        """Infinite without a path."""
+        return math.inf if self.slack is None else 1000 / (self.period - self.slack)
 
 
 def run(design: Design, library: Library, macros: list[Macro], megahertz: float, gates: bool, progress=print) -> Result:
     """Map and time a design."""
-    period = 1000 / megahertz
-    mapper = Mapper(library, period, gates)
+    if ram_of(design.modules[design.top]):
+        raise yosys.SynthesisError(f"{design.top} is a RAM macro: there is nothing to map; name a block that uses it")
+    mapper = Mapper(library, 1000 / megahertz, gates)
+    directory = mapper.folder / "reports"
+    with alone(directory, lambda: progress(f"wait for another run with {library.name}")):
+        return _run(design, mapper, macros, directory, progress)
+
+
+def _run(design: Design, mapper: Mapper, macros: list[Macro], directory: Path, progress) -> Result:
+    library, period = mapper.library, mapper.period
     mapped = mapper.map(design, progress)
     rams = {ram: choose(ram, macros, RAM_SHARE * period) for ram in map(ram_of, design.modules.values()) if ram}
-    directory = mapper.folder / "reports"
-    directory.mkdir(exist_ok=True)
     boxes = directory / f"{design.top}_rams.lib"
-    boxes.write_text(liberty(rams, library.load / 4))
-    progress(f"time {design.top} at {megahertz:.0f} MHz")
+    boxes.write_text(liberty(rams, library))
+    progress(f"time {design.top} at {1000 / period:.0f} MHz")
     files, fast = [mapper.liberty, *([boxes] if rams else [])], frozenset()
     paths, late = timing.analyse(design, mapped, library, files, period, directory)
     for _ in range(FAST_ROUNDS):
@@ -98,22 +116,16 @@ def run(design: Design, library: Library, macros: list[Macro], megahertz: float,
         worst.setdefault(path.end[0], path)
     counts, figures = design.counts(), []
     for name, module in design.modules.items():
-        if name not in mapped:
+        if name in mapped:
+            area, flip_flops = mapped[name].area(library), mapped[name].flip_flops(library)
+        elif (ram := ram_of(module)) and ram.stages == 2:  # the register behind the macro
+            area, flip_flops = ram.width * library.flip_flop.area, ram.width
+        else:
             continue
-        area, path = mapped[name].area(library), worst.get(name)
+        path = worst.get(name)
         shown = f"{described(design, path.start)} -> {path.end[1]}" if path else ""
-        figures.append(
-            Figures(
-                name,
-                module.source,
-                counts[name],
-                area,
-                area / library.gate_equivalent,
-                mapped[name].flip_flops(library),
-                path.slack if path else None,
-                shown,
-            )
-        )
+        equivalents, slack = area / library.gate_equivalent, path.slack if path else None
+        figures.append(Figures(name, module.source, counts[name], area, equivalents, flip_flops, slack, shown))
     return Result(design, library, period, figures, rams, paths)
 
 
@@ -123,8 +135,8 @@ def described(design: Design, end: tuple[str, str]) -> str:
     return name if module == design.top else f"{design.modules[module].block.rsplit('.', 1)[-1]}.{name}"
 
 
-def report(result: Result, lanes: int, without: tuple[str, ...] = ()) -> str:
-    """Tables of modules and RAMs, sums, the critical path. `lanes`: multiplier lanes, or 0.
+def report(result: Result, without: tuple[str, ...] = ()) -> str:
+    """Tables of modules and RAMs, sums, the critical path.
 
     `without`: Python names of blocks, for a second sum that leaves them out.
     """
@@ -158,27 +170,27 @@ def report(result: Result, lanes: int, without: tuple[str, ...] = ()) -> str:
         f"{top} in {library.name}: {area:,.0f} um2 of cells = {result.gate_equivalents:,.0f} gate equivalents of "
         f"{library.gate_equivalent} um2, flip-flops {sum(f.instances * f.flip_flops for f in result.figures):,}"
     )
-    left = sum(f.instances * f.gate_equivalents for f in result.figures if not _is(result.design, f.name, without))
     if without:
-        lines.append(f"  without {', '.join(without)}: {left:,.0f} gate equivalents")
-    if lanes:
-        lines.append(f"  a multiplier lane: {left / lanes:,.0f} gate equivalents ({lanes} lanes)")
+        lines.append(f"  without {', '.join(without)}: {result.under(top, without):,.0f} gate equivalents")
+    lines += multiplier_lane(result)
     if result.rams:
         bits = sum(counts[ram.name] * ram.bits for ram in result.rams)
         known = all(result.rams.values())
         size = sum(counts[ram.name] * choice.area for ram, choice in result.rams.items() if choice)
         lines.append(f"  RAM: {bits:,} bits, " + (f"{size:,.0f} um2 of macros" if known else "area not available"))
-    lines.append(
-        f"  clock {1000 / result.period:.0f} MHz: slack {result.slack:.2f} ns, so {result.megahertz:.0f} MHz; "
-        "typical, no wires, ideal clock"
-    )
     if result.paths:
+        lines.append(
+            f"  clock {1000 / result.period:.0f} MHz: slack {result.slack:.2f} ns, so {result.megahertz:.0f} MHz; "
+            "typical, no wires, ideal clock"
+        )
         path = result.paths[0]
         ends = (
             f"{described(result.design, end)} ({result.design.modules[end[0]].source})"
             for end in (path.start, path.end)
         )
         lines.append(f"  critical path: {' -> '.join(ends)}")
+    else:
+        lines.append("  no path between registers or ports, so no clock")
     lines.append(f"  {yosys.version()}, {timing.version()}")
     return "\n".join(lines)
 
@@ -187,10 +199,18 @@ def _is(design: Design, name: str, blocks: tuple[str, ...]) -> bool:
     return design.modules[name].block.rsplit(".", 1)[-1] in blocks
 
 
-def lanes_of(design: Design) -> int:
-    """Multiplier lanes of a design: 32 a leaf."""
-    counts = design.counts()
-    return 32 * sum(count for name, count in counts.items() if name in ("dot_split", "dot_packed"))
+def multiplier_lane(result: Result) -> list[str]:
+    """A line on a lane: its share of a row of the array without accumulators, or of a leaf alone; none without both."""
+    design = result.design
+    rows, leaves = ([name for name in design.modules if _is(design, name, kind)] for kind in (("array_row",), LEAVES))
+    if not leaves:
+        return []
+    name = (rows or leaves)[0]
+    counts = design.under(name).counts()
+    lanes = 32 * sum(counts[leaf] for leaf in leaves)
+    equivalents = result.under(name, ("accumulator_ram",)) / lanes
+    of = "a row without its accumulators" if rows else "a leaf"
+    return [f"  a multiplier lane: {equivalents:,.0f} gate equivalents ({lanes} lanes in {of})"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -203,23 +223,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-clock-gates", action="store_true", help="keep a multiplexer at each enabled flip-flop")
     parser.add_argument("--without", action="append", default=[], metavar="BLOCK", help="a sum without this block, too")
     options = parser.parse_args(arguments)
+    return exit_code(lambda: measure(options))
+
+
+def measure(options: argparse.Namespace) -> None:
+    """What the options ask for: the report, printed, and its figures in a file."""
     start = time.monotonic()
-    try:
-        chip_configuration(options.chip)
-        library = Library(options.liberty)
-        macros = read_macros(Path(options.sram)) if options.sram else []
-        design = find(options.block, options.chip)
-        blocks = sorted({module.block.rsplit(".", 1)[-1] for module in design.modules.values()})
-        for block in options.without:
-            if block not in blocks:
-                raise benches.UnknownName(
-                    f"--without: no block {block!r} in {design.top}; there are: {', '.join(blocks)}"
-                )
-        result = run(design, library, macros, options.clock, not options.no_clock_gates)
-        text = report(result, lanes_of(design), tuple(options.without))
-    except (benches.UnknownName, HierarchyError, yosys.SynthesisError, LibertyError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    chip_configuration(options.chip)
+    library = Library(options.liberty)
+    macros = read_macros(Path(options.sram)) if options.sram else []
+    design = find(options.block, options.chip)
+    blocks = sorted({module.block.rsplit(".", 1)[-1] for module in design.modules.values()})
+    for block in options.without:
+        if block not in blocks:
+            raise UnknownName(f"--without: no block {block!r} in {design.top}; there are: {', '.join(blocks)}")
+    result = run(design, library, macros, options.clock, not options.no_clock_gates)
+    text = report(result, tuple(options.without))
     file = OUT / "asic" / library.name / "reports" / f"{design.top}.json"
     summary = {
         "library": library.name,
@@ -233,7 +252,6 @@ def main(arguments: list[str] | None = None) -> int:
     file.write_text(json.dumps(summary, indent=1) + "\n")
     print(text)
     print(f"{yosys.relative(file)}, {time.monotonic() - start:.0f} s")
-    return 0
 
 
 if __name__ == "__main__":

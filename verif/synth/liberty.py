@@ -12,6 +12,8 @@ from pathlib import Path
 
 DONT_USE = ("lpflow", "probe", "dly", "clk")  # power domains, probes, delays, clock trees: by part of the name
 
+GZIP = b"\x1f\x8b"  # how such a file begins
+
 
 class LibertyError(Exception):
     """A Liberty file that cannot be used; the message names it and what is missing."""
@@ -52,9 +54,7 @@ def parse(text: str) -> Group:
             continue
         elif tokens[at] == ":":
             end = at + 1
-            while end == at + 1 or (
-                tokens[end] not in ";}" and not tokens[end - 1].startswith('"')
-            ):  # some forget the semicolon
+            while end == at + 1 or not _ends(tokens, end):
                 end += 1
             stack[-1].attributes[name] = " ".join(token.strip('"') for token in tokens[at + 1 : end])
             at = end
@@ -69,9 +69,39 @@ def parse(text: str) -> Group:
                 at += 1
             else:
                 stack[-1].attributes[name] = arguments
-    if not root.groups:
+    if not root.of("library"):
         raise LibertyError("no library group in it")
-    return root.groups[0]
+    return root.of("library")[0]
+
+
+def _ends(tokens: list[str], at: int) -> bool:
+    """Whether an attribute's value ends before this token. Some forget the semicolon: then the next name follows."""
+    return tokens[at] in ";}" or tokens[at - 1].startswith('"') or tokens[at + 1] in (":", "(")
+
+
+def tables(group: Group, types: tuple[str, ...], kinds: tuple[str, ...]) -> list[list[float]]:
+    """The values of all tables of these kinds, such as cell_rise, in the timing groups of these types under a group."""
+    found = []
+    for child in group.groups:
+        if group.kind == "timing" and group.attributes.get("timing_type") in types and child.kind in kinds:
+            values = re.findall(r"[^,\s\\]+", child.attributes.get("values", ""))
+            found += [[float(value) for value in values]] if values else []
+        found += tables(child, types, kinds)
+    return found
+
+
+def unit(library: Group, name: str, default: str, units: dict[str, float]) -> float:
+    """What `1ns` or `1 pf` of a library's attribute is, in the unit that counts 1.0 in `units`. LibertyError."""
+    text = library.attributes.get(name, default)
+    match = re.fullmatch(r"(\d+\.?\d*) *([a-z]+)", text.lower())
+    if not match or match[2] not in units or not float(match[1]):
+        raise LibertyError(f"{name} {text!r}: expected a number and one of {', '.join(units)}, as in {default!r}")
+    return float(match[1]) * units[match[2]]
+
+
+def nanoseconds(library: Group) -> float:
+    """What one unit of time of a library is."""
+    return unit(library, "time_unit", "1ns", {"ns": 1.0, "ps": 0.001})
 
 
 @dataclass(frozen=True)
@@ -93,6 +123,13 @@ class Cell:
     def functions(self) -> dict[str, str]:
         """Liberty expression of each output."""
         return {pin: self.attribute(pin, "function") for pin in self.pins("output")}
+
+    def verilog(self, text: str) -> str:
+        """An expression of this cell as Verilog."""
+        try:
+            return verilog_expression(text)
+        except LibertyError as error:
+            raise LibertyError(f"cell {self.name}: {error}") from None
 
     @property
     def gates_clock(self) -> bool:
@@ -119,9 +156,9 @@ class Library:
         except OSError as error:
             raise LibertyError(f"{path}: {error.strerror}") from None
         try:
-            self.text = (gzip.decompress(data) if self.path.suffix == ".gz" else data).decode(errors="replace")
+            self.text = (gzip.decompress(data) if data.startswith(GZIP) else data).decode(errors="replace")
         except (OSError, EOFError, zlib.error) as error:
-            raise LibertyError(f"{path} is no gzip file: {error}") from None
+            raise LibertyError(f"{path} is no whole gzip file: {error}") from None
         try:
             self.group = parse(self.text)
         except (LibertyError, IndexError, ValueError):
@@ -144,14 +181,13 @@ class Library:
 
     def smallest(self, function: str) -> Cell:
         """The smallest cell whose only output is this expression of its sorted inputs, written A, B, ..."""
-        found = []
+        letters = sorted(set(NAME.findall(function)))
+        wanted, found = truth_table(verilog_expression(function), letters), []
         for cell in self.cells.values():
-            names = sorted(cell.pins("input"))
-            text = next(iter(cell.functions.values()), "") if len(cell.functions) == 1 else ""
-            for letter, name in zip("ABCD", names, strict=False):
-                text = re.sub(rf"\b{name}\b", letter.lower(), text)
-            if text and _same(text, function.lower(), len(names)):
-                found.append(cell)
+            names, functions = sorted(cell.pins("input")), list(cell.functions.values())
+            if len(names) == len(letters) and len(functions) == 1 and functions[0]:
+                if truth_table(cell.verilog(functions[0]), names) == wanted:
+                    found.append(cell)
         if not found:
             raise LibertyError(f"{self.path}: no cell with the function {function}")
         return min(found, key=lambda cell: cell.area)
@@ -159,7 +195,26 @@ class Library:
     @cached_property
     def gate_equivalent(self) -> float:
         """um2 of the smallest NAND of two inputs."""
-        return self.smallest("!(A*B)").area
+        nand = self.smallest("!(A*B)")
+        if not nand.area > 0:
+            raise LibertyError(f"{self.path}: cell {nand.name}: no area, by which gate equivalents are counted")
+        return nand.area
+
+    @cached_property
+    def flip_flop(self) -> Cell:
+        """The smallest flip-flop."""
+        found = [cell for cell in self.cells.values() if cell.group.of("ff")]
+        if not found:
+            raise LibertyError(f"{self.path}: no flip-flop (a cell with a group ff)")
+        return min(found, key=lambda cell: cell.area)
+
+    @cached_property
+    def clock_to_output(self) -> float:
+        """ns from the clock to the output of the smallest flip-flop, in the middle of its slowest table."""
+        found = tables(self.flip_flop.group, ("rising_edge", "falling_edge"), ("cell_rise", "cell_fall"))
+        if not found:
+            raise LibertyError(f"{self.path}: cell {self.flip_flop.name}: no delay from the clock to the output")
+        return self.nanoseconds * max(values[len(values) // 2] for values in found)
 
     @cached_property
     def buffer(self) -> Cell:
@@ -168,7 +223,7 @@ class Library:
             cell
             for cell in self.cells.values()
             if len(cell.functions) == 1
-            and [text.strip("() ") for text in cell.functions.values()] == cell.pins("input")
+            and [text and cell.verilog(text) for text in cell.functions.values()] == cell.pins("input")
             and cell.group.attributes.get("dont_use") != "true"
             and not any(word in cell.name for word in DONT_USE)
         ]
@@ -183,44 +238,86 @@ class Library:
     @cached_property
     def femtofarads(self) -> float:
         """What one unit of capacitance of this library is."""
-        scale, unit = self.group.attributes.get("capacitive_load_unit", "1 pf").split()
-        return float(scale) * {"ff": 1.0, "pf": 1000.0}[unit.lower()]
+        try:
+            return unit(self.group, "capacitive_load_unit", "1 pf", {"ff": 1.0, "pf": 1000.0})
+        except LibertyError as error:
+            raise LibertyError(f"{self.path}: {error}") from None
+
+    @cached_property
+    def nanoseconds(self) -> float:
+        """What one unit of time of this library is."""
+        try:
+            return nanoseconds(self.group)
+        except LibertyError as error:
+            raise LibertyError(f"{self.path}: {error}") from None
 
     @cached_property
     def load(self) -> float:
         """Load of an output: four inputs of the smallest NAND, in the library's unit."""
         nand = self.smallest("!(A*B)")
-        return 4 * float(nand.attribute(nand.pins("input")[0], "capacitance"))
-
-
-def _same(text: str, other: str, inputs: int) -> bool:
-    """Whether two expressions of a, b, c, d have one truth table."""
-
-    def table(expression: str) -> list[bool] | None:
-        code = python_expression(expression)
+        pin = nand.pins("input")[0]
         try:
-            return [
-                bool(eval(code, {"__builtins__": {}}, {n: bool(k >> i & 1) for i, n in enumerate("abcd"[:inputs])}))
-                for k in range(1 << inputs)
-            ]
-        except (SyntaxError, NameError):
-            return None
+            return 4 * float(nand.attribute(pin, "capacitance"))
+        except ValueError:
+            raise LibertyError(f"{self.path}: cell {nand.name}: the capacitance of pin {pin} is no number") from None
 
-    return inputs <= 4 and table(text) is not None and table(text) == table(other)
+
+NAME = re.compile(r"\b[A-Za-z_]\w*")
+LEVELS = (("|", "+|"), ("&", "*&"), ("^", "^"))  # as Verilog writes them and as Liberty does, the weakest first
 
 
 def verilog_expression(text: str) -> str:
-    """A Liberty expression as Verilog: + | or, * & and a blank for and, ! and ' for not."""
-    text = re.sub(r"(\w+|\([^()]*\))\s*'", r"!\1", text)
-    text = re.sub(r"\s*([*&+|^!()])\s*", r"\1", text.strip())
-    text = re.sub(r"\s+", "*", text)
-    text = re.sub(r"([\w)])(?=[!(])", r"\1*", text)  # a(b) and a!b
-    return text.replace("*", " & ").replace("+", " | ").replace("|", " | ").replace("!", "~").replace("  ", " ")
+    """A Liberty expression as Verilog, in parentheses throughout.
+
+    What binds strongest first: ! before or ' behind for not, ^, then * & or nothing between for and, + | for or.
+    """
+    symbols = re.findall(r"\w+|[^\w\s]", text)[::-1]
+
+    def take(wanted: str) -> str:
+        return symbols.pop() if symbols and symbols[-1] in wanted else ""
+
+    def level(depth: int) -> str:
+        if depth == len(LEVELS):
+            return inverted()
+        written, signs = LEVELS[depth]
+        parts = [level(depth + 1)]
+        while take(signs) or (written == "&" and symbols and re.match(r"[\w(!]", symbols[-1])):
+            parts.append(level(depth + 1))
+        return parts[0] if len(parts) == 1 else f"({f' {written} '.join(parts)})"
+
+    def inverted() -> str:
+        if take("!"):
+            return f"(~{inverted()})"
+        symbol = symbols.pop() if symbols else "its end"
+        if symbol == "(":
+            found = level(0)
+            if not take(")"):
+                raise LibertyError(f"{text!r} is no Liberty expression: a ) is missing")
+        elif NAME.fullmatch(symbol):
+            found = symbol
+        elif symbol in ("0", "1"):
+            found = f"1'b{symbol}"
+        else:
+            raise LibertyError(f"{text!r} is no Liberty expression: {symbol} where a pin was expected")
+        while take("'"):
+            found = f"(~{found})"
+        return found
+
+    found = level(0)
+    if symbols:
+        raise LibertyError(f"{text!r} is no Liberty expression: {symbols[-1]} where an operator was expected")
+    return found
 
 
-def python_expression(text: str) -> str:
-    """The same for eval() over bool values."""
-    return verilog_expression(text).replace("~", " not ").replace("&", " and ").replace("|", " or ").replace("^", "!=")
+def truth_table(verilog: str, names: list[str]) -> list[int]:
+    """The values of such an expression of these inputs, the first one changing fastest; none if it has others."""
+    code = verilog.replace("1'b", "").replace("~", "1 ^ ")
+    if not set(NAME.findall(code)) <= set(names):
+        return []
+    return [
+        eval(NAME.sub(lambda name: str(row >> names.index(name[0]) & 1), code))  # noqa: B023
+        for row in range(1 << len(names))
+    ]
 
 
 def cell_verilog(cell: Cell) -> str:
@@ -234,22 +331,22 @@ def cell_verilog(cell: Cell) -> str:
         return "\n".join([*lines, "endmodule"]) + "\n"
     for kind in ("ff", "latch"):
         for group in cell.group.of(kind):
-            lines += _state(kind, group)
+            lines += _state(cell, kind, group)
     for pin, function in cell.functions.items():
         if not function:
             raise LibertyError(f"cell {cell.name}: no function of {pin}")
         if cell.attribute(pin, "three_state"):
             raise LibertyError(f"cell {cell.name}: {pin} has three states")
-        lines.append(f"assign {pin} = {verilog_expression(function)};")
+        lines.append(f"assign {pin} = {cell.verilog(function)};")
     return "\n".join([*lines, "endmodule"]) + "\n"
 
 
-def _state(kind: str, group: Group) -> list[str]:
+def _state(cell: Cell, kind: str, group: Group) -> list[str]:
     """The register or latch of a cell: `state`, its inverse, and how they follow the inputs."""
     state, inverse = group.name.split()
-    given = {key: verilog_expression(value) for key, value in group.attributes.items()}
-    clear, preset = given.get("clear"), given.get("preset")
-    trigger, value = (given["clocked_on"], given["next_state"]) if kind == "ff" else (given["enable"], given["data_in"])
+    used = ("clocked_on", "next_state") if kind == "ff" else ("enable", "data_in")
+    trigger, value = (cell.verilog(group.attributes.get(key, "")) for key in used)
+    clear, preset = (cell.verilog(text) if (text := group.attributes.get(key)) else "" for key in ("clear", "preset"))
     lines = [f"reg {state};", f"wire {inverse} = ~{state};"]
     if kind == "latch":
         resets = [
@@ -257,16 +354,19 @@ def _state(kind: str, group: Group) -> list[str]:
             f"if ({preset}) {state} = 1'b1; else " if preset else "",
         ]
         return [*lines, f"always @* {''.join(resets)}if ({trigger}) {state} = {value};"]
-    edge = f"negedge {trigger[1:].strip('()')}" if trigger.startswith("~") else f"posedge {trigger}"
     body = f"{state} <= {value};"
     if preset:
         body = f"if ({preset}) {state} <= 1'b1; else {body}"
     if clear:
         body = f"if ({clear}) {state} <= 1'b0; else {body}"
-    asynchronous = []
-    for text in filter(None, (clear, preset)):
-        asynchronous.append(f"negedge {text[1:].strip('()')}" if text.startswith("~") else f"posedge {text}")
-    return [*lines, f"always @({' or '.join([edge, *asynchronous])}) {body}"]
+    edges = " or ".join(_edge(text) for text in (trigger, clear, preset) if text)
+    return [*lines, f"always @({edges}) {body}"]
+
+
+def _edge(expression: str) -> str:
+    """The event of a Verilog expression becoming true."""
+    inverse = re.fullmatch(r"\(~(\w+)\)", expression)
+    return f"negedge {inverse[1]}" if inverse else f"posedge {expression}"
 
 
 def models(library: Library, names: set[str]) -> str:

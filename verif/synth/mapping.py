@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from verif.folders import alone
 from verif.synth import yosys
 from verif.synth.designs import OUT, Design, Module
 from verif.synth.liberty import DONT_USE, Library
@@ -54,7 +55,10 @@ def plain(netlist: str) -> str:
         found = []
         for item in items.split(", "):
             part = re.fullmatch(r"(\w+)(?:\[(\d+):(\d+)\])?", item.strip())
-            if part and (part[2] or part[1] in widths):
+            constant = re.fullmatch(r"\d+'b([01]+)", item.strip())
+            if constant:
+                found += [f"1'b{bit}" for bit in constant[1]]
+            elif part and (part[2] or part[1] in widths):
                 high, low = (int(part[2]), int(part[3])) if part[2] else (widths[part[1]], 0)
                 found += [f"{part[1]}[{bit}]" for bit in range(high, low - 1, -1)]
             else:
@@ -76,9 +80,6 @@ class Mapper:
         self.gate = library.clock_gate if gates else None
         self.folder = OUT / "asic" / library.name
         self.liberty = self.folder / f"{library.name}.lib"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not self.liberty.exists() or self.liberty.read_text() != library.text:
-            self.liberty.write_text(library.text)  # Yosys reads it below the project only
 
     def key(self, module: Module, design: Design, fast: bool) -> str:
         """What the netlist depends on: the module's text, its children's ports, the library, the recipe."""
@@ -134,8 +135,15 @@ class Mapper:
     ) -> dict[str, Mapped]:
         """Every module of the design but the RAM macros; maps those that changed. `fast`: for these speed is first.
 
-        A process each: in one process, what was mapped before changes the result of what follows.
+        A process each: in one process, what was mapped before changes the result of what follows. A second run with
+        this library waits: scripts are of a clock, and what the first one maps need not be mapped again.
         """
+        with alone(self.folder, lambda: progress(f"wait for another run with {self.library.name}")):
+            return self._map(design, progress, fast)
+
+    def _map(self, design: Design, progress: Callable[[str], None], fast: frozenset[str]) -> dict[str, Mapped]:
+        if not self.liberty.exists() or self.liberty.read_text() != self.library.text:
+            self.liberty.write_text(self.library.text)  # Yosys reads it below the project only
         for name, text, share in (("abc", ABC, LOGIC), ("fast", FAST[1], FAST_LOGIC)):
             text = text.replace("{D}", f"-D {1000 * share * self.period:.0f}").replace("; ", "\n")
             (self.folder / f"{name}.script").write_text(text + "\n")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verif.synth.designs import Module
-from verif.synth.liberty import LibertyError, parse
+from verif.synth.liberty import LibertyError, Library, nanoseconds, parse, tables
 
 MACRO_BITS = 2048  # a smaller `ram` is flip-flops
 STACK_DELAY = 0.17  # ns for each doubling of depth: a multiplexer of four takes 0.33 in SG13G2
@@ -51,33 +51,20 @@ def ram_of(module: Module) -> Ram | None:
     return found if found.bits >= MACRO_BITS else None
 
 
-def _first(values: str) -> list[float]:
-    return [float(value) for value in re.findall(r"-?\d+\.?\d*(?:[eE]-?\d+)?", values)]
-
-
 def read_macro(path: Path) -> Macro:
-    """A macro from its Liberty file: the worst access time of the table, the worst set-up time."""
+    """A macro from its Liberty file: the worst access and set-up times of all its tables."""
     text = path.read_text(errors="replace")
     library = parse(text)
     words = {key: re.search(rf"\b{key}\s*:\s*([\d.]+)", text) for key in ("address_width", "word_width", "area")}
     if not all(words.values()) or not library.of("cell"):
-        raise LibertyError(f"{path}: no memory with an area")
+        raise LibertyError("no memory with an area")
     address, width, area = (float(match[1]) for match in words.values())
-    access, setup = [], [0.0]
-
-    def visit(group) -> None:
-        if group.kind == "timing":
-            kind = group.attributes.get("timing_type", "")
-            for child in group.groups:
-                if kind == "rising_edge" and child.kind in ("cell_rise", "cell_fall"):
-                    access.extend(_first(child.attributes["values"])[:1])
-                if kind == "setup_rising":
-                    setup.extend(_first(child.attributes["values"])[:1])
-        for child in group.groups:
-            visit(child)
-
-    visit(library)
-    return Macro(library.of("cell")[0].name, 1 << int(address), int(width), area, max(access), max(setup))
+    unit = nanoseconds(library)
+    access = unit * max(map(max, tables(library, ("rising_edge",), ("cell_rise", "cell_fall"))))
+    setup = unit * max(
+        map(max, tables(library, ("setup_rising",), ("rise_constraint", "fall_constraint"))), default=0.0
+    )
+    return Macro(library.of("cell")[0].name, 1 << int(address), int(width), area, access, max(setup, 0.0))
 
 
 def read_macros(folder: Path) -> list[Macro]:
@@ -86,7 +73,7 @@ def read_macros(folder: Path) -> list[Macro]:
     for path in sorted(folder.glob("*.lib")):
         try:
             found.append(read_macro(path))
-        except (OSError, IndexError, KeyError, ValueError) as error:
+        except (OSError, LibertyError, IndexError, KeyError, ValueError) as error:
             raise LibertyError(f"{path} is no RAM macro with an area and an access time: {error}") from None
     if not found:
         raise LibertyError(f"{folder}: no RAM macro (*.lib) in it")
@@ -123,12 +110,13 @@ def choose(ram: Ram, macros: list[Macro], limit: float) -> Choice | None:
     return min(options, key=lambda option: option.access, default=None)
 
 
-def liberty(rams: dict[Ram, Choice | None], input_load: float) -> str:
+def liberty(rams: dict[Ram, Choice | None], library: Library) -> str:
     """A Liberty library of the rams as black boxes, for timing: constants from the table, zeros without macros.
 
-    Address and data are taken at the edge, data come `access` later; with two read stages the register behind the
-    macro counts instead: its delay is taken as zero.
+    Address and data are taken at the edge, data come `access` later; with two read stages they come from the register
+    behind the macro, as late as from the smallest flip-flop of the cells' library. An input loads like one of a NAND.
     """
+    input_load = library.load / 4 * library.femtofarads / 1000
     lines = ["library (rams) {", 'time_unit : "1ns"; capacitive_load_unit (1, pf); delay_model : table_lookup;']
     lines += ['voltage_unit : "1V"; current_unit : "1mA"; pulling_resistance_unit : "1kohm"; nom_voltage : 1.2;']
     lines += ["nom_process : 1; nom_temperature : 25; input_threshold_pct_rise : 50; input_threshold_pct_fall : 50;"]
@@ -142,7 +130,7 @@ def liberty(rams: dict[Ram, Choice | None], input_load: float) -> str:
             f"bit_from : {bits - 1}; bit_to : 0; downto : true; }}"
         )
     for ram, choice in rams.items():
-        access = choice.access if choice and ram.stages == 1 else 0.0
+        access = library.clock_to_output if ram.stages == 2 else choice.access if choice else 0.0
         setup = choice.macro.setup if choice else 0.0
         lines += [f"cell ({ram.name}) {{", f"area : {choice.area if choice else 0};", "dont_touch : true;"]
         lines.append(f"pin (clk) {{ direction : input; clock : true; capacitance : {input_load}; }}")

@@ -29,21 +29,23 @@ class Slack:
     slack: float
 
 
-def constraints(library: Library, period: float, ports: set[str]) -> str:
+def constraints(library: Library, period: float, inputs: list[str], resets: list[str]) -> str:
     """SDC: the clock; ports as if registers stood right behind them, driven by a buffer, loaded with four NAND inputs.
 
-    Reset is left out: a tree of buffers that layout makes.
+    Reset is left out: a tree of buffers that layout makes. resets: the flip-flops that reset others.
     """
+    others = " ".join(name for name in inputs if name != "clk")
     return "\n".join(
         [
-            f"create_clock -name clk -period {period:.3f}" + (" [get_ports clk]" if "clk" in ports else ""),
-            "set inputs [all_inputs]",
-            *(["set inputs [lsearch -inline -all -not -exact $inputs [get_ports clk]]"] if "clk" in ports else []),
-            "set_input_delay 0 -clock clk $inputs",
+            f"# {library.name}: times in {library.nanoseconds:g} ns, capacitances in {library.femtofarads:g} fF",
+            f"create_clock -name clk -period {period / library.nanoseconds:.3f}"
+            + (" [get_ports clk]" if "clk" in inputs else ""),
+            *([f"set_input_delay 0 -clock clk [get_ports {{{others}}}]"] if others else []),
             "set_output_delay 0 -clock clk [all_outputs]",
-            f"set_driving_cell -lib_cell {library.buffer.name} $inputs",
+            *([f"set_driving_cell -lib_cell {library.buffer.name} [get_ports {{{others}}}]"] if others else []),
             f"set_load {library.load:.5f} [all_outputs]",
-            *(["set_false_path -from [get_ports rst]"] if "rst" in ports else []),
+            *(["set_false_path -from [get_ports rst]"] if "rst" in inputs else []),
+            *(f"set_false_path -from [get_cells {cell}]" for cell in resets),
         ]
     )
 
@@ -116,13 +118,14 @@ def analyse(
     directory.mkdir(parents=True, exist_ok=True)
     top = mapped[design.top].netlist.read_text()
     sdc = directory / f"{design.top}.sdc"
-    sdc.write_text(constraints(library, period, set(re.findall(r"^ *input (\w+);", top, re.M))) + "\n")
+    names = Names(design, mapped, library)
+    inputs = re.findall(r"^ *input (?:\[\d+:0\] )?(\w+) ?;", top, re.M)
+    sdc.write_text(constraints(library, period, inputs, names.cells(RESETS)) + "\n")
     netlists = [mapped[name].netlist for name in design.modules if name in mapped]
     lines = [f"read_liberty {relative(file)}" for file in liberty]
     lines += [f"read_verilog {relative(file)}" for file in netlists]
     lines += [f"link_design {design.top}", f"read_sdc {relative(sdc)}"]
-    names = Names(design, mapped, library)
-    lines += [f"set_false_path -from [get_cells {cell}]" for cell in names.cells(RESETS)]
+    lines += ["set_cmd_units -time ns"]  # of what is reported; the constraints are in the library's
     lines += [f"report_checks -path_delay max -format summary -group_count {PATHS}"]
     lines += ['puts "== late"', f"report_checks -path_delay max -format full -slack_max 0 -group_count {LATE_PATHS}"]
     lines += ['puts "== worst"', "report_checks -path_delay max -format full -fields {net slew}", "exit"]
@@ -145,6 +148,7 @@ def analyse(
         Slack(names.name(start.rpartition("/")[0] or start), names.name(end.rpartition("/")[0] or end), float(slack))
         for start, end, slack in found
     ]
+    paths = [path for path in paths if path.start != (design.top, "clk")]  # that is the clock, gated, at a port
     cells = set(re.findall(r" (\S+)/\w+ \(\w+\)$", rest.partition("== worst")[0], re.M))
     ends = {end[0] for path in paths if path.slack < 0 for end in (path.start, path.end)}
     return paths, frozenset(ends | {names.name(cell)[0] for cell in cells})
