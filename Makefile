@@ -28,7 +28,7 @@ help: ## List targets and variables
 
 # BLOCK ## sim: a bench, ? lists them; synth, asic, fpga: a bench's block or a module; none: the chip, fpga: on its board
 # SIM ## sim: icarus or verilator (default: the bench's own choice)
-# CHIP ## sim, verilog, synth, asic, fpga: tiny, edge or server; synth, asic, fpga: also edge,rows=8 (default: tiny; fpga: edge)
+# CHIP ## tiny, edge or server; synth, asic, fpga, costs, test-gates: also edge,rows=8,lanes=8 (default: tiny; fpga, demo: edge; costs: server)
 # SEED ## sim: seed of stimulus and power-up state; fpga: of the placement (default: 1)
 # DEVICE ## fpga: 25k, 45k or 85k, of the ECP5 (default: 85k)
 # SPEED ## fpga: speed grade of the ECP5, 6, 7 or 8 (default: 6, the slowest, which the ULX3S has)
@@ -36,10 +36,10 @@ help: ## List targets and variables
 # ONLY ## sim: a regular expression on names of tests
 # LIBERTY ## asic, test-gates, costs: standard cells, a Liberty file
 # SRAM ## asic: a folder of RAM macros, a Liberty file each; none: their area is not available
-# CLOCK ## asic, fpga: MHz to aim at (default: 250, 100)
+# CLOCK ## asic, test-gates, costs, fpga: MHz to aim at (default: 250; fpga: 100)
 # TEXT ## train: a UTF-8 text file
 # OUT ## train: the directory to write (default: trained/NAME of NAME.txt)
-# ARGS ## test, test-gates, asic, fpga, demo, train: further arguments of pytest, verif.synth.*, mozg demo, mozg.train
+# ARGS ## test, test-gates, lint, costs, asic, fpga, demo, train: further arguments of pytest, verif.synth.*, mozg demo, mozg.train
 # WORKERS ## test: processes at once (default: auto, one a core)
 # PYTHON ## setup: the Python to build on, 3.11 or newer (default: python3)
 
@@ -59,13 +59,14 @@ packages: ## Install the Debian packages that are missing, or say which they are
 test: $(STAMP) ## Run every test: models, driver, conversion, benches
 	$(BIN)/python -m pytest -n $(call quote,$(WORKERS)) --dist worksteal -m "not slow" $(ARGS)
 
-test-gates: $(STAMP) ## Run netlists of tiny against the RTL: generic gates, and cells of LIBERTY=file; minutes
-	$(BIN)/python -m verif.synth.gates $(call option,--liberty,$(LIBERTY)) $(ARGS)
+test-gates: $(STAMP) ## Run netlists of tiny, or CHIP=, against the RTL: generic gates, and cells of LIBERTY=file; minutes
+	$(BIN)/python -m verif.synth.gates --chip $(call quote,$(CHIP)) $(call option,--liberty,$(LIBERTY)) \
+	    $(call option,--clock,$(CLOCK)) $(ARGS)
 
 lint: $(STAMP) ## Check Python (ruff) and the Verilog (Verilator, Icarus, Yosys)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m verif.lint
+	$(BIN)/python -m verif.lint $(ARGS)
 
 format: $(STAMP) ## Format the Python sources
 	$(BIN)/ruff check --fix .
@@ -98,7 +99,7 @@ $(VENV)/.fpga: $(STAMP)
 
 costs: $(STAMP) ## What each choice of the server, or CHIP=, costs in gates and buys in cycles; LIBERTY=file: a row in parts
 	@$(BIN)/python -m verif.synth.costs --chip $(call quote,$(if $(filter file,$(origin CHIP)),server,$(CHIP))) \
-	    $(call option,--liberty,$(LIBERTY)) $(ARGS)
+	    $(call option,--liberty,$(LIBERTY)) $(call option,--clock,$(CLOCK)) $(ARGS)
 
 demo: $(STAMP) ## Generate text with a small GPT on the simulated chip; CHIP= (default: edge)
 	$(BIN)/mozg demo $(if $(filter file,$(origin CHIP)),,--chip $(call quote,$(CHIP))) $(ARGS)

@@ -1,4 +1,4 @@
-"""Netlists of a whole chip, and whether they compute what the RTL computes: tokens, logits, cycles.
+"""Netlists of a whole chip, and whether they compute what the RTL computes: tokens, logits, KV cache, cycles.
 
 `python -m verif.synth.gates` is `make test-gates`: `tiny` as Yosys' generic gates and, with --liberty, as cells with
 models made from the library's functions. RAMs (`ram`, and for generic gates every memory) stay as they are written.
@@ -12,28 +12,30 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from mozg.checkpoint import load_checkpoint
 from mozg.compiler import Image, compile_model
-from mozg.device import DeviceError, open_device
+from mozg.device import Device, DeviceError, open_device
 from mozg.device.verilator import VerilatorDevice
 from mozg.device.verilator_build import MONITOR, build_plain
 from mozg.driver import Driver, Row
+from mozg.layout import FORMATS
 from mozg.random_checkpoint import make_random_checkpoint
-from rtl.convert import Converted, HierarchyError
-from verif import benches
+from rtl.convert import Converted
 from verif.synth import yosys
 from verif.synth.designs import OUT, Design, chip_configuration, whole_chip
-from verif.synth.liberty import LibertyError, Library, models
+from verif.synth.liberty import Library, models
 from verif.synth.mapping import Mapper
-from verif.synth.options import megahertz
+from verif.synth.options import exit_code, megahertz
 
 MODEL = {"layers": 1, "heads": 2, "width": 48, "context": 40, "vocabulary": 37, "seed": 5}
-PROMPT = (5, 6, 7)
-NEW_TOKENS = 3
+PROMPT = 5  # its first token; the next ones count up
+SAMPLED = 2
+TEMPERATURE = 0.8
 
 
 class GateError(Exception):
@@ -79,24 +81,51 @@ def joined(netlist: str) -> str:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a device computed: new tokens, logits of every step (float32 bits), cycles of every step."""
+    """What a device computed: new tokens of every row and step, logits (float32 bits) and cycles of every step, the
+    bytes of the KV cache."""
 
-    tokens: list[int]
+    tokens: list[list[int | None]]
     logits: np.ndarray
     cycles: list[int]
+    kv: np.ndarray
 
 
-def generate(device, image: Image, fill: int) -> Trace:
-    """Greedy tokens after PROMPT, one row a step. `fill`: what memory holds at first."""
-    driver = Driver(device, image, fill=fill)
-    tokens, logits, cycles = list(PROMPT), [], []
-    for position in range(len(PROMPT) + NEW_TOKENS - 1):
-        result = driver.step([Row(0, position, tokens[position], sample=True, logits=True)])
-        logits.append(driver.logits(0).view(np.uint32).copy())
+def generate(device: Device, image: Image) -> Trace:
+    """A prompt, a token a row; then a sequence a row, every other one sampled at TEMPERATURE, which run by themselves
+    for SAMPLED steps, and the first one alone once more."""
+    driver, rows = Driver(device, image, fill=0xFF), image.chip.rows
+    tokens, logits, cycles = [], [], []
+
+    def step(batch: list[Row], steps: int = 1) -> list[int | None]:
+        result = driver.step(batch, steps)
+        tokens.extend(result.tokens)
+        logits.extend(driver.logits(i).view(np.uint32).copy() for i in range(len(batch)))
         cycles.append(result.cycles)
-        if position >= len(PROMPT) - 1:
-            tokens.append(result.tokens[0][0])
-    return Trace(tokens[len(PROMPT) :], np.array(logits), cycles)
+        return result.tokens[-1]
+
+    def row(i: int, position: int, token: int | None) -> Row:
+        assert token is not None
+        return Row(i, position, token, sample=True, logits=True, temperature=TEMPERATURE * (i % 2), seed=i)
+
+    last = step([Row(0, i, PROMPT + i, sample=i == rows - 1, logits=True) for i in range(rows)])
+    batch = [row(i, 0, PROMPT + 2 * rows + i) for i in range(1, rows)]
+    last = step([row(0, rows, last[-1]), *batch], SAMPLED)
+    step([row(0, rows + SAMPLED, last[0])])
+    return Trace(tokens, np.array(logits), cycles, driver.kv_bytes())
+
+
+def compare(what: str, found: Trace, expected: Trace, cycles: list[int]) -> None:
+    """GateError for the first thing that is not as expected, or took other cycles."""
+    if found.tokens != expected.tokens:
+        raise GateError(f"{what}: tokens {found.tokens}, the model's {expected.tokens}")
+    for name in ("logits", "kv"):
+        ours, theirs = getattr(found, name), getattr(expected, name)
+        if wrong := int(np.count_nonzero(ours != theirs)):
+            raise GateError(
+                f"{what}: {wrong} of {ours.size} {'bytes of the KV cache' if name == 'kv' else name} differ"
+            )
+    if found.cycles != cycles:
+        raise GateError(f"{what}: {found.cycles} cycles, the RTL {cycles}")
 
 
 def check(design: Design, top: Converted, chip: str, what: str, seeds=(1, 2), progress=print) -> str:
@@ -104,32 +133,32 @@ def check(design: Design, top: Converted, chip: str, what: str, seeds=(1, 2), pr
     config = chip_configuration(chip)
     with tempfile.TemporaryDirectory() as folder:
         make_random_checkpoint(Path(folder) / "model", **MODEL)
-        image = compile_model(load_checkpoint(Path(folder) / "model"), config)
-    with open_device("model", config, image.memory.size) as device:
-        expected = generate(device, image, 0)
+        checkpoint = load_checkpoint(Path(folder) / "model")
+        images = {weights: compile_model(checkpoint, config, weights) for weights in FORMATS}
+    expected = {}
+    for weights, image in images.items():
+        with open_device("model", config, image.memory.size) as device:
+            expected[weights] = generate(device, image)
     rtl = Converted(design.top, [module.file for module in design.modules.values()], [])
-    traces = {}
+    cycles: dict[str, list[int]] = {}
     for name, verilog in (("RTL", rtl), (what, top)):
         library = build_plain(verilog, config, OUT / "gates" / f"device_{config.name}_{name}", progress)
-        for seed in seeds if verilog is top else seeds[:1]:
+        for seed, (weights, image) in product(seeds if verilog is top else seeds[:1], images.items()):
             start = time.monotonic()
             with VerilatorDevice(config, image.memory.size, seed=seed, built=library) as device:
-                traces[name, seed] = trace = generate(device, image, 0xFF)
-            seconds = time.monotonic() - start
-            progress(f"{name}, power-up state {seed}: {sum(trace.cycles):,} cycles in {seconds:.1f} s")
-            if trace.tokens != expected.tokens:
-                raise GateError(f"{name}, power-up state {seed}: tokens {trace.tokens}, the model's {expected.tokens}")
-            wrong = int(np.count_nonzero(trace.logits != expected.logits))
-            if wrong:
-                raise GateError(f"{name}, power-up state {seed}: {wrong} of {trace.logits.size} logits differ")
-            if trace.cycles != traces["RTL", seeds[0]].cycles:
-                raise GateError(f"{name}, power-up state {seed}: {trace.cycles} cycles, unlike the RTL")
-    return f"{what} of {chip}: tokens {expected.tokens}, {expected.logits.size} logits and all cycles equal the RTL's"
+                trace = generate(device, image)
+            run = f"{name}, {weights}, power-up state {seed}"
+            compare(run, trace, expected[weights], cycles.setdefault(weights, trace.cycles))
+            progress(f"{run}: {sum(trace.cycles):,} cycles in {time.monotonic() - start:.1f} s")
+    tokens = sum(token is not None for trace in expected.values() for step in trace.tokens for token in step)
+    logits = sum(trace.logits.size for trace in expected.values())
+    total = sum(sum(each) for each in cycles.values())
+    return f"{what} of {chip}: {tokens} tokens, {logits:,} logits, the KV cache and {total:,} cycles equal the RTL's"
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m verif.synth.gates", description=__doc__)
-    parser.add_argument("--chip", default="tiny")
+    parser.add_argument("--chip", default="tiny", help="a preset, or one with fields changed (default: tiny)")
     parser.add_argument("--liberty", help="standard cells; without it, only Yosys' generic gates")
     parser.add_argument(
         "--clock", type=megahertz, default=250, help="MHz for which the cells are chosen (default: 250)"
@@ -139,25 +168,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.cells_only and not options.liberty:
         parser.error("--cells-only needs --liberty (make: LIBERTY=file)")
-    try:
-        library = Library(options.liberty) if options.liberty else None
-        design = whole_chip(options.chip)
-        if not options.cells_only:
-            print(check(design, generic(design), options.chip, "generic"))
-        if library:
-            top = cells(design, library, options.clock, not options.no_clock_gates)
-            print(check(design, top, options.chip, library.name))
-    except (
-        benches.UnknownName,
-        HierarchyError,
-        yosys.SynthesisError,
-        LibertyError,
-        DeviceError,
-        GateError,
-    ) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: run(options), DeviceError, GateError)
+
+
+def run(options: argparse.Namespace) -> None:
+    library = Library(options.liberty) if options.liberty else None
+    design = whole_chip(options.chip)
+    if not options.cells_only:
+        print(check(design, generic(design), options.chip, "generic"))
+    if library:
+        top = cells(design, library, options.clock, not options.no_clock_gates)
+        print(check(design, top, options.chip, library.name))
 
 
 if __name__ == "__main__":
