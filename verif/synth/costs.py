@@ -145,11 +145,11 @@ def chips(chip: str, library: Library | None = None, megahertz: float = 250) -> 
         sizes.append([*row, *(one.cycles.get(key) for key in keys)])
         product, first = one.products(), base.products()
         change = {key: f"{100 * (value / first[key] - 1):+.0f} %" for key, value in product.items()}
-        shown = {key: round(value / 1e9) for key, value in product.items()} if one is base else change
+        shown = {key: f"{value:.2e}" for key, value in product.items()} if one is base else change
         products.append([one.what, *(shown.get(key) for key in keys)])
     mhz = ("MHz",) if library else ()
     columns = ("choice", "gates", "change", "flip-flops", "RAM kbit", "levels", *mhz, *heads)
-    product_of = "gates x us / 1e9" if library else "gates x cycles / 1e9"
+    product_of = "gates x us" if library else "gates x cycles"
     return "\n".join([*lines, table(columns, sizes), "", table((product_of, *heads), products)])
 
 
