@@ -60,7 +60,7 @@ test: $(STAMP) ## Run every test: models, driver, conversion, benches
 	$(BIN)/python -m pytest -n $(call quote,$(WORKERS)) --dist worksteal -m "not slow" $(ARGS)
 
 test-gates: $(STAMP) ## Run netlists of tiny, or CHIP=, against the RTL: generic gates, and cells of LIBERTY=file; minutes
-	$(BIN)/python -m verif.synth.gates --chip $(call quote,$(CHIP)) $(call option,--liberty,$(LIBERTY)) \
+	@$(BIN)/python -m verif.synth.gates --chip $(call quote,$(CHIP)) $(call option,--liberty,$(LIBERTY)) \
 	    $(call option,--clock,$(CLOCK)) $(ARGS)
 
 lint: $(STAMP) ## Check Python (ruff) and the Verilog (Verilator, Icarus, Yosys)

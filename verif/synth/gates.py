@@ -19,10 +19,11 @@ import numpy as np
 
 from mozg.checkpoint import load_checkpoint
 from mozg.compiler import Image, compile_model
-from mozg.device import Device, DeviceError, open_device
+from mozg.device import Device, open_device
 from mozg.device.verilator import VerilatorDevice
 from mozg.device.verilator_build import MONITOR, build_plain
 from mozg.driver import Driver, Row
+from mozg.errors import MozgError
 from mozg.layout import FORMATS
 from mozg.random_checkpoint import make_random_checkpoint
 from rtl.convert import Converted
@@ -93,7 +94,7 @@ class Trace:
 def generate(device: Device, image: Image) -> Trace:
     """A prompt, a token a row; then a sequence a row, every other one sampled at TEMPERATURE, which run by themselves
     for SAMPLED steps, and the first one alone once more."""
-    driver, rows = Driver(device, image, fill=0xFF), image.chip.rows
+    driver, rows, vocabulary = Driver(device, image, fill=0xFF), image.chip.rows, image.config.vocabulary
     tokens, logits, cycles = [], [], []
 
     def step(batch: list[Row], steps: int = 1) -> list[int | None]:
@@ -108,7 +109,7 @@ def generate(device: Device, image: Image) -> Trace:
         return Row(i, position, token, sample=True, logits=True, temperature=TEMPERATURE * (i % 2), seed=i)
 
     last = step([Row(0, i, PROMPT + i, sample=i == rows - 1, logits=True) for i in range(rows)])
-    batch = [row(i, 0, PROMPT + 2 * rows + i) for i in range(1, rows)]
+    batch = [row(i, 0, (PROMPT + 2 * rows + i) % vocabulary) for i in range(1, rows)]
     last = step([row(0, rows, last[-1]), *batch], SAMPLED)
     step([row(0, rows + SAMPLED, last[0])])
     return Trace(tokens, np.array(logits), cycles, driver.kv_bytes())
@@ -168,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.cells_only and not options.liberty:
         parser.error("--cells-only needs --liberty (make: LIBERTY=file)")
-    return exit_code(lambda: run(options), DeviceError, GateError)
+    return exit_code(lambda: run(options), MozgError, GateError)
 
 
 def run(options: argparse.Namespace) -> None:
